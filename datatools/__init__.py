@@ -1,0 +1,1 @@
+"""Operators and machinery: everything that touches documents."""

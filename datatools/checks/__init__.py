@@ -1,0 +1,1 @@
+"""Checks of generated text that need no model."""

@@ -1,0 +1,46 @@
+"""Entries inside a section: the digitised classics set the name of a formula or point in bold at the line's start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from schemas.document import Document
+
+# \x化凤膏\x 治咽喉、颈项结核成形及瘰疬。… The name may itself be hard-wrapped.
+_RUN_IN = re.compile(r"(?m)^[ \u3000]*\\x(?P<name>[^\\]{1,160}?)\\x")
+_ANOTHER = re.compile(r"\s*又(?:一)?[方法][。：\s]*")
+
+
+def entries(document: Document) -> Iterator[Document]:
+    """The entries of a section, each with its name as the last part of `section`; the document itself if it has none.
+
+    «又方» (another formula) is filed under the entry it is another one for. A bold line with nothing behind it, such
+    as a signature, stays text of the entry before it.
+    """
+    marks = list(_RUN_IN.finditer(document.text)) if "\\x" in document.text else []
+    if not marks:
+        yield document
+        return
+    starts = [(mark.start(), mark.end(), _clean(mark["name"])) for mark in marks]
+    bodies = zip(starts, [*(start for start, _, _ in starts[1:]), len(document.text)], strict=True)
+    found: list[tuple[int, tuple[str, ...], str]] = [(0, (), document.text[: starts[0][0]])]
+    main = ""
+    for (start, end, name), stop in bodies:
+        body = document.text[end:stop]
+        if not _RUN_IN.sub("", body).strip() or not name:
+            offset, path, before = found[-1]
+            found[-1] = (offset, path, before + document.text[start:stop])
+            continue
+        another = bool(_ANOTHER.fullmatch(name)) and bool(main)
+        found.append((start, (main, name) if another else (name,), body))
+        main = main if another else name
+    for offset, path, body in found:
+        if body.strip():
+            section = document.section + path
+            yield replace(document, text=body, offset=document.offset + offset, section=section)
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"\s+", "", name)

@@ -1,0 +1,1 @@
+"""Finding texts that say the same."""

@@ -1,0 +1,1 @@
+"""Units of work, the manifest, and the executors that run units."""

@@ -1,0 +1,104 @@
+"""The local executor: units on a pool of processes, bounded in flight, in this process when the input is small."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack
+from multiprocessing.connection import wait as wait_for
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from datatools.engine.units import Unit
+from datatools.engine.work import Work
+from datatools.io.atomic import RowGroupWriter, parquet_writer
+
+# (unit, settings, tally) → (stream, rows) …; a module-level function, so that a spawned process can import it.
+UnitFunction: TypeAlias = Callable[[Unit, Any, "Counter[str]"], Iterator[tuple[str, pa.Table]]]
+
+IN_FLIGHT_PER_WORKER = 3
+
+
+def run_unit(
+    function: UnitFunction, unit: Unit, settings: Any, work: Work, schemas: Mapping[str, pa.Schema]
+) -> Counter[str]:
+    """Read one unit, apply `function` and write its streams, each whole or not at all; returns what was counted."""
+    tally: Counter[str] = Counter()
+    with ExitStack() as files:
+        writers: dict[str, RowGroupWriter] = {
+            stream: files.enter_context(parquet_writer(work.part(unit.key, stream), schema))
+            for stream, schema in schemas.items()
+        }
+        for stream, rows in function(unit, settings, tally):
+            writers[stream].write(rows)
+    return tally
+
+
+def run_units(
+    function: UnitFunction,
+    units: Iterable[Unit],
+    settings: Any,
+    work: Work,
+    schemas: Mapping[str, pa.Schema],
+    *,
+    workers: int,
+) -> Iterator[tuple[Unit, Mapping[str, int]]]:
+    """Run the units that are not finished yet; yields each with its tally as it ends (finished ones first).
+
+    One worker runs in this process. The manifest is written here, by the parent alone.
+    """
+    todo = []
+    for unit in units:
+        if unit.key in work.units:
+            yield unit, work.units[unit.key]
+        else:
+            todo.append(unit)
+    # A pool costs half a second to start: not worth it for a unit or two.
+    if workers == 1 or len(todo) < 2:
+        ended = ((unit, run_unit(function, unit, settings, work, schemas)) for unit in todo)
+    else:
+        ended = _pooled(function, todo, settings, work, schemas, min(workers, len(todo)))
+    for unit, tally in ended:
+        work.finish(unit.key, tally)
+        yield unit, tally
+
+
+def _pooled(
+    function: UnitFunction, todo: list[Unit], settings: Any, work: Work, schemas: Mapping[str, pa.Schema], workers: int
+) -> Iterator[tuple[Unit, Counter[str]]]:
+    context = multiprocessing.get_context("spawn")
+    place = Work(work.path)  # without the manifest's open file, which cannot and must not travel
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    waiting = iter(todo)
+    running: dict[Future[Counter[str]], Unit] = {}
+    try:
+        while True:
+            while len(running) < workers * IN_FLIGHT_PER_WORKER and (unit := next(waiting, None)):
+                running[pool.submit(run_unit, function, unit, settings, place, schemas)] = unit
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    finally:
+        # Not waiting for queued units: an interrupted or failed run stops after the units in hand.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with_parent, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with_parent(sentinel: int) -> None:
+    # A killed parent cannot stop its workers, and a worker waiting for its next unit would wait for ever.
+    wait_for([sentinel])
+    os._exit(1)

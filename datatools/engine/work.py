@@ -1,0 +1,152 @@
+"""The work folder of a job: its lock, its manifest and its finished parts.
+
+Everything a rerun needs stands in `X.work/` beside `X.parquet`: `manifest.jsonl` (one line a finished unit, written by
+the parent process alone), `parts/` (what the units gave) and, for jobs that call a model, `journal.sqlite`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from datatools.io.atomic import remove_leftovers
+
+
+@dataclass
+class Work:
+    """An open work folder: `units` maps the keys of finished units to their tallies."""
+
+    path: Path
+    units: dict[str, dict[str, int]] = field(default_factory=dict)
+    _manifest: IO[bytes] | None = None
+
+    @property
+    def parts(self) -> Path:
+        """Folder of the finished parts."""
+        return self.path / "parts"
+
+    @property
+    def journal(self) -> Path:
+        """Journal of the model calls."""
+        return self.path / "journal.sqlite"
+
+    def part(self, key: str, stream: str) -> Path:
+        """The file that holds one stream of one unit."""
+        return self.parts / f"{key}.{stream}.parquet"
+
+    def finish(self, key: str, tally: Mapping[str, int]) -> None:
+        """Record a unit whose parts are all in place."""
+        self._append({"record": "unit", "key": key, "tally": dict(tally)})
+        self.units[key] = dict(tally)
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        assert self._manifest is not None
+        self._manifest.write(json.dumps(line, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+        self._manifest.flush()
+        os.fsync(self._manifest.fileno())
+
+
+def work_path(out: Path) -> Path:
+    """`corpus.work` beside `corpus.parquet`. Raises ValueError for another ending, or a folder in its place.
+
+    >>> work_path(Path("runs/sft.parquet")).as_posix()
+    'runs/sft.work'
+    """
+    if out.suffix != ".parquet":
+        raise ValueError(f"--out {out}: must end in .parquet (`datatools export` turns it into JSONL afterwards)")
+    if out.is_dir():
+        raise ValueError(f"--out {out}: is a folder, a file is needed")
+    return out.with_suffix(".work")
+
+
+@contextmanager
+def open_work(out: Path, run: Mapping[str, Any], *, fresh: bool = False) -> Iterator[Work]:
+    """Open the work folder of `out` for a run described by `run` (command, settings, inputs).
+
+    A folder that a killed run left is taken up where it stopped. `fresh` starts manifest and parts over and keeps the
+    journal, so that no paid reply is asked for again. Raises ValueError when another run holds the folder, or when
+    `run` is not what the manifest says: mixing results of two settings would be worse than stopping.
+    """
+    path = work_path(out)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "parts").mkdir(exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{out.parent}: cannot write there ({error.strerror})") from error
+    with _lock(path):
+        if fresh:
+            (path / "manifest.jsonl").unlink(missing_ok=True)
+            shutil.rmtree(path / "parts")
+            (path / "parts").mkdir()
+        remove_leftovers(path / "parts")
+        remove_leftovers(out.parent)
+        work = Work(path)
+        found = _read_manifest(path / "manifest.jsonl", work)
+        if found is not None and (change := _difference(found, run)):
+            raise ValueError(f"{path}: {change}; --fresh starts over (replies already paid for are kept)")
+        with (path / "manifest.jsonl").open("ab") as work._manifest:
+            if found is None:
+                work._append({"record": "run", **run})
+            yield work
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    # The kernel gives the lock back when its holder dies, however it dies: nothing stale to clean up.
+    with (path / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError(f"{path}: another run is working there; wait for it or choose another --out") from error
+        yield
+
+
+def _read_manifest(path: Path, work: Work) -> dict[str, Any] | None:
+    """The run a manifest was begun for, filling `work.units`; a last line cut short by a kill is cut off."""
+    if not path.exists():
+        return None
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with path.open("r+b") as manifest:
+            manifest.truncate(len(whole))
+    run = None
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}:{number}: not a manifest line; --fresh starts over") from error
+        if entry["record"] == "run":
+            run = {name: value for name, value in entry.items() if name != "record"}
+        elif entry["record"] == "unit":
+            work.units[entry["key"]] = entry["tally"]
+    return run
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What a user changed since the manifest was begun, in words; empty when nothing."""
+    if found.get("command") != wanted["command"]:
+        return f"was begun by `datatools {found.get('command')}`"
+    before, now = found.get("settings", {}), wanted["settings"]
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        return "; ".join(f"{name} was {_shown(before.get(name))}, now {_shown(now[name])}" for name in changed)
+    files_before, files_now = found.get("inputs", {}), wanted["inputs"]
+    for name in files_now:
+        if name not in files_before:
+            return f"input {name} is new since the run began"
+        if files_before[name] != files_now[name]:
+            return f"input {name} has changed since the run began"
+    gone = [name for name in files_before if name not in files_now]
+    return f"input {gone[0]} is gone since the run began" if gone else ""
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)

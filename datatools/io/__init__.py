@@ -1,0 +1,1 @@
+"""Readers (one module a format), encoding detection, atomic writers."""

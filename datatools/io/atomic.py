@@ -1,0 +1,105 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+TEMPORARY = ".tmp"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes `path` when the block ends well, and vanishes when it does not.
+
+    The file is synced before the rename and the folder after it, so that a power cut leaves the old file or the new
+    one. The name carries the process id: an orphan of a killed run never writes into the file of the next.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files that killed runs left in `folder`; the caller holds the lock."""
+    for leftover in folder.glob(f".*{TEMPORARY}"):
+        leftover.unlink(missing_ok=True)
+
+
+class RowGroupWriter:
+    """A parquet file written in row groups of a fixed number of rows, however the rows arrive.
+
+    The same rows give the same bytes whatever the size of the tables they come in.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, rows: int = 4096) -> None:
+        self.schema = schema
+        self.written = 0
+        self._rows = rows
+        self._pending: list[pa.Table] = []
+        self._count = 0
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows; whole row groups go to the file."""
+        self._pending.append(table.select(self.schema.names).cast(self.schema))
+        self._count += table.num_rows
+        if self._count >= self._rows:
+            self._flush(whole_groups_only=True)
+
+    def close(self) -> None:
+        """Write what is left and the footer."""
+        self._flush(whole_groups_only=False)
+        self._writer.close()
+
+    def abort(self) -> None:
+        """Give up the file: close it without caring what it holds."""
+        # A full disk fails the footer too; the first error is the one to tell.
+        try:
+            self._writer.close()
+        except OSError:
+            return
+
+    def _flush(self, *, whole_groups_only: bool) -> None:
+        if not self._pending:
+            return
+        table = pa.concat_tables(self._pending)
+        while table.num_rows >= self._rows or (table.num_rows and not whole_groups_only):
+            group, table = table.slice(0, self._rows).combine_chunks(), table.slice(self._rows)
+            self._writer.write_table(group, row_group_size=self._rows)
+            self.written += group.num_rows
+        self._pending, self._count = [table], table.num_rows
+
+
+@contextmanager
+def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[RowGroupWriter]:
+    """A RowGroupWriter whose file appears at `path` when the block ends well."""
+    with atomic_path(path) as temporary:
+        writer = RowGroupWriter(temporary, schema)
+        try:
+            yield writer
+        except BaseException:
+            writer.abort()
+            raise
+        writer.close()

@@ -1,0 +1,214 @@
+"""From the inputs of a command to Sources: which files there are, what they are called, and in which format."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import zstandard
+
+from datatools.io.encoding import decode, is_text
+from datatools.io.source import Fault, Source
+
+FORMATS = {
+    "txt": "txt text",
+    "markdown": "md markdown",
+    "html": "html htm xhtml",
+    "latex": "tex latex",
+    "xml": "xml",
+    "json": "json",
+    "jsonl": "jsonl ndjson",
+    "csv": "csv",
+    "tsv": "tsv",
+    "parquet": "parquet",
+    "arrow": "arrow feather ipc",
+    "xlsx": "xlsx xlsm",
+    "pdf": "pdf",
+    "docx": "docx",
+    "zip": "zip",
+    "tar": "tar tgz tbz2 txz",
+}
+BY_EXTENSION = {extension: name for name, extensions in FORMATS.items() for extension in extensions.split()}
+COMPRESSED = {"gz": "gz", "zst": "zst", "tgz": "gz"}  # bz2 and xz only as .tar.bz2 and .tar.xz, which tarfile opens
+MAGIC = (
+    (b"%PDF-", "pdf"),
+    (b"PAR1", "parquet"),
+    (b"ARROW1", "arrow"),
+    (b"PK\x03\x04", "zip"),
+    (b"<?xml", "xml"),
+)
+HEAD = 65_536  # bytes looked at where the extension says nothing
+
+
+def discover(inputs: Sequence[str]) -> tuple[list[Source], list[Fault]]:
+    """Every file in the inputs (files, folders, `hf:org/name`), in order of input and then of name.
+
+    Links to files are followed, links to folders are not; hidden files and `*.work` folders are skipped. Raises
+    ValueError for an input that does not exist.
+    """
+    sources: list[Source] = []
+    faults: list[Fault] = []
+    taken: set[str] = set()
+    prefixes: set[str] = set()
+    for argument in inputs:
+        for path, name in named(argument, len(inputs) > 1, prefixes, faults):
+            found = identify(path, unique(name, taken))
+            (sources if isinstance(found, Source) else faults).append(found)  # type: ignore[arg-type]
+    return sources, faults
+
+
+def named(argument: str, several: bool, prefixes: set[str], faults: list[Fault]) -> Iterator[tuple[str, str]]:
+    """Path and name of every file of one input argument."""
+    if argument.startswith("hf:"):
+        yield argument, argument
+        return
+    root = Path(argument)
+    if not root.exists():
+        raise ValueError(f"{printable(argument)}: no such file or folder (a Hugging Face dataset is hf:org/name)")
+    last = printable(root.name or root.resolve().name or "root")
+    if not root.is_dir():
+        yield argument, last
+        return
+    prefix = unique(last, prefixes) + "/" if several else ""
+    files = [(printable(path.relative_to(root).as_posix()), str(path)) for path in walk(root, faults)]
+    for name, path in sorted(files, key=lambda pair: pair[0].split("/")):
+        yield path, prefix + name
+
+
+def walk(root: Path, faults: list[Fault]) -> Iterator[Path]:
+    """Files below a folder; a folder that cannot be listed is a Fault."""
+
+    def refused(error: OSError) -> None:
+        folder = printable(os.path.relpath(error.filename, root))
+        faults.append(Fault(folder, f"{type(error).__name__}: {error.strerror}"))
+
+    for folder, subfolders, files in os.walk(root, onerror=refused):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".") and not name.endswith(".work")]
+        yield from (Path(folder, name) for name in files if not name.startswith("."))
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """The name, or with `~2`, `~3`, … where it is taken."""
+    candidate, number = name, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}~{number}"
+    taken.add(candidate)
+    return candidate
+
+
+def printable(name: str) -> str:
+    """A file name as valid Unicode: bytes that are not UTF-8 are read as what they most likely are."""
+    raw = os.fsencode(name)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        decoded = decode(raw)
+    return raw.decode("utf-8", "backslashreplace") if decoded.undecodable else decoded.text
+
+
+def identify(path: str, name: str) -> Source | Fault:
+    """The Source for one file, or the Fault that says why it is none."""
+    if path.startswith("hf:"):
+        return Source(path, name, "hf")
+    try:
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            return Fault(name, "neither a file nor a folder", "unknown_type")
+        if status.st_size == 0:
+            return Fault(name, "the file is empty", "empty_file")
+        with Path(path).open("rb") as stream:
+            head = stream.read(HEAD)
+    except OSError as error:
+        return Fault(name, f"{type(error).__name__}: {error.strerror}")
+    source = with_format(Source(path, name, ""), Path(path).name, head)
+    if source is None:
+        return Fault(name, "neither text nor a format that can be read", "unknown_type")
+    return source
+
+
+def with_format(source: Source, filename: str, head: bytes) -> Source | None:
+    """The Source with format and compression, told from its name and, where that says nothing, from its first bytes."""
+    extensions = [part.lower() for part in filename.split(".")[1:]]
+    last = extensions[-1] if extensions else ""
+    if extensions[-2:] in (["tar", "bz2"], ["tar", "xz"]):
+        return replace(source, format="tar")
+    compression = COMPRESSED.get(last, "")
+    if compression and last != "tgz":
+        last = extensions[-2] if len(extensions) > 1 else ""
+    if last in BY_EXTENSION:
+        return replace(source, format=BY_EXTENSION[last], compression=compression)
+    return by_content(replace(source, compression=compression), head)
+
+
+def by_content(source: Source, head: bytes) -> Source | None:
+    """The Source as its first bytes show it, or None where they are nothing we know."""
+    if not source.compression and head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+        source = replace(source, compression="gz" if head[0] == 0x1F else "zst")
+    if source.compression:
+        try:
+            with source.open() as stream:
+                head = stream.read(HEAD)
+        except (OSError, EOFError, zstandard.ZstdError):
+            return None
+    known = next((name for magic, name in MAGIC if head.startswith(magic)), "")
+    if known == "zip":
+        known = "docx" if b"word/" in head else "xlsx" if b"xl/" in head else "zip"
+    elif head[257:262] == b"ustar":
+        known = "tar"
+    elif head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        known = "html"
+    elif not known and is_text(head):
+        known = "txt"
+    return replace(source, format=known) if known else None
+
+
+def split(source: Source, target_bytes: int) -> list[Source]:
+    """Cut a Source into ranges of about `target_bytes` that can be read independently, in order.
+
+    Plain JSONL is cut by bytes (a range owns the lines that start in it), parquet by row groups, all else is one.
+    """
+    if source.data is not None or source.compression or source.start or source.stop != -1:
+        return [source]
+    if source.format == "jsonl":
+        size = Path(source.path).stat().st_size
+        return ranges(source, [*range(0, size, max(1, target_bytes)), size])
+    if source.format == "parquet":
+        return ranges(source, row_group_bounds(source.path, target_bytes))
+    return [source]
+
+
+def ranges(source: Source, bounds: Sequence[int]) -> list[Source]:
+    """One Source between each two neighbouring bounds; the whole Source where there are fewer than two ranges."""
+    if len(bounds) < 3:
+        return [source]
+    return [replace(source, start=start, stop=stop) for start, stop in pairwise(bounds)]
+
+
+def row_group_bounds(path: str, target_bytes: int) -> list[int]:
+    """Numbers of the row groups at which a range ends; none for a file that cannot be read (its reader says why)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        groups = pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return []
+    sizes = (groups.row_group(number).total_byte_size for number in range(groups.num_row_groups))
+    return [0, *full_groups(sizes, target_bytes)]
+
+
+def full_groups(sizes: Iterable[int], target_bytes: int) -> Iterator[int]:
+    """The number after each row group that fills a range, and after the last."""
+    filled, number = 0, 0
+    for number, size in enumerate(sizes, start=1):
+        filled += size
+        if filled >= target_bytes:
+            yield number
+            filled = 0
+    if filled:
+        yield number

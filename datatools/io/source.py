@@ -1,0 +1,71 @@
+"""What a reader is given (a Source) and what it yields besides Documents (Faults and Notes)."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TypeAlias, cast
+
+import zstandard
+
+from schemas.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file, archive member or dataset to read, or a range of it.
+
+    `start` and `stop` count bytes for line files and row groups for parquet; `stop` −1 is the end.
+    """
+
+    path: str  # where the bytes are: a file, or `hf:org/name`
+    name: str  # what rows call it: relative to the input argument, `a.zip!member` inside an archive
+    format: str  # key into datatools.io.read.READERS
+    compression: str = ""  # "", "gz" or "zst"
+    start: int = 0
+    stop: int = -1
+    data: bytes | None = field(default=None, repr=False)  # an archive member, already in memory
+
+    def open(self) -> IO[bytes]:
+        """A stream of the decompressed bytes, at their beginning whatever `start` says."""
+        raw = io.BytesIO(self.data) if self.data is not None else Path(self.path).open("rb")
+        if self.compression == "gz":
+            return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
+        if self.compression == "zst":
+            return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+        return raw
+
+    def read(self) -> bytes:
+        """All decompressed bytes."""
+        with self.open() as stream:
+            return stream.read()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How the user wants inputs read."""
+
+    text_column: str | None = None  # column or key that holds the text; found by name and content when None
+    source_type: str | None = None  # one of SOURCE_TYPES; told from format and columns when None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that could not be read: a file, or one row of it (`source` is then `name:row`)."""
+
+    source: str
+    message: str
+    rule: str = "unreadable"  # unreadable (a file), malformed_row (a row), empty_file, unknown_type, no_text_layer
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence for the user about how a source was read, such as which column is the text."""
+
+    source: str
+    message: str
+
+
+Read: TypeAlias = Document | Fault | Note

@@ -1,0 +1,226 @@
+"""Plain text: marked books (`<篇名>`, `<目录>`), text with numbered headings, and text without structure.
+
+A Document's text is a slice of the decoded file, line breaks and all: `decoded[offset : offset + len(text)] == text`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from datatools.io.encoding import Decoded, decode
+from datatools.io.outline import Heading, file_title, tidy_heading
+from datatools.io.source import Read, ReadOptions, Source
+from schemas.document import Document
+
+MARK = re.compile(r"<(篇名|目录)>([^\n]*)\n?")
+BOOK_FIELDS = {"书名": "title", "作者": "author", "朝代": "dynasty", "年份": "year"}
+BOOK_FIELD = re.compile(r"\s*(书名|作者|朝代|年份)：([^\n]*)\n?")
+LABEL = re.compile(r"\s*(?:内容|属性)：")
+
+NUMERAL = "[0-9０-９一二三四五六七八九十百千零〇○两]{1,6}"
+# Chinese headings from the outermost to the innermost kind. Strong ones say what they are (第三章); a number alone is
+# as often an item of a list, and counts only on the conditions of `weak_headings`.
+STRONG = (
+    re.compile(f"第{NUMERAL}[编篇部卷集](?![0-9０-９，、。之]).*|卷(?:{NUMERAL}|[上中下首末])(?![0-9０-９，、。]).*"),
+    re.compile(f"第{NUMERAL}[章回讲](?![，、。]).*"),
+    re.compile(f"第{NUMERAL}节(?![，、。]).*"),
+)
+WEAK = (
+    re.compile(r"[一二三四五六七八九十]{1,3}[、．.]\s*\S.*"),
+    re.compile(r"[（(][一二三四五六七八九十]{1,3}[)）]\s*\S.*"),
+    re.compile(r"[0-9０-９]{1,2}\s*[.．、](?!\d)\s*\S.*"),
+    re.compile(r"[（(][0-9０-９]{1,2}[)）]\s*\S.*"),
+)
+FIRST = re.compile(r"[（(]?(?:[一二12１２]|\d\.)(?![0-9０-９一二三四五六七八九十])")
+ENGLISH = re.compile(
+    r"(?:(?:Chapter|CHAPTER|Part|PART|Section|SECTION) (?:\d{1,3}|[IVXLC]+)\b|\d{1,2}(?:\.\d{1,2})+ [A-Z]).*"
+)
+CANDIDATE = re.compile(
+    r"^[ \t\u3000]*(?=[第卷（(0-9０-９一二三四五六七八九十]|Chap|CHAP|Part|PART|Sect|SECT)"
+    r"([^\n]{1,90}?)[ \t\u3000]*$",
+    re.M,
+)
+LONGEST = {"strong": 40, "weak": 30}  # characters of a Chinese heading
+SENTENCE = re.compile("[。；;！!，,]")
+ENDS = ("。", "；", "：", "！", "？", ".", ";", ":", "!", "?", "”", "’", "）", ")")
+
+
+def read(source: Source, options: ReadOptions) -> Iterator[Read]:
+    """One Document per leaf section; the whole file as one where it has no structure."""
+    decoded = decode(source.read())
+    meta = encoding_meta(decoded)
+    if MARK.search(decoded.text):
+        return marked(decoded.text, source.name, meta)
+    return plain(decoded.text, source.name, meta)
+
+
+def encoding_meta(decoded: Decoded) -> dict[str, object]:
+    """What a Document's meta says of its encoding: nothing for sound UTF-8."""
+    meta: dict[str, object] = {} if decoded.encoding == "utf-8" else {"encoding": decoded.encoding}
+    return meta | {"undecodable": decoded.undecodable} if decoded.undecodable else meta
+
+
+@dataclass(slots=True)
+class Book:
+    """What the head of a marked book says about it."""
+
+    title: str
+    meta: dict[str, object]
+
+
+def marked(text: str, name: str, meta: dict[str, object]) -> Iterator[Document]:
+    """Sections of a book in which `<目录>` lines give the heading path and `<篇名>` lines the heading below it."""
+    book = Book(file_title(name), meta)
+    path: tuple[str, ...] = ()
+    heading = ""
+    start = 0
+    for mark in MARK.finditer(text):
+        if mark.start() and text[mark.start() - 1] != "\n":
+            continue  # within a sentence it is no mark
+        yield from book_section(text, start, mark.start(), (*path, heading), book, name)
+        kind, words = mark.groups()
+        start = mark.end()
+        if kind == "目录":
+            path, heading = tuple(map(tidy_heading, words.split("\\"))), ""
+        elif BOOK_FIELD.match(text, start):
+            path, heading, start = (), "", book_head(text, start, tidy_heading(words), book)
+        else:
+            heading = tidy_heading(words)
+    yield from book_section(text, start, len(text), (*path, heading), book, name)
+
+
+def book_head(text: str, start: int, named: str, book: Book) -> int:
+    """Take title, author, dynasty and year from the lines at `start` into the book; where they end."""
+    book.title = named or book.title
+    while field := BOOK_FIELD.match(text, start):
+        key, value = BOOK_FIELDS[field[1]], field[2].strip().rstrip("。")
+        if key == "title":
+            book.title = value or book.title
+        elif value:
+            book.meta = book.meta | {key: value}
+        start = field.end()
+    return start
+
+
+def book_section(
+    text: str, start: int, stop: int, headings: tuple[str, ...], book: Book, name: str
+) -> Iterator[Document]:
+    """The Document between two marks, where there is text."""
+    if label := LABEL.match(text, start, stop):
+        start = label.end()
+    path = [heading for number, heading in enumerate(headings) if heading and heading not in headings[:number][-1:]]
+    if path and path[0] == book.title:
+        path = path[1:]
+    yield from slice_document(text, start, stop, name, book.title, tuple(path), "book", book.meta)
+
+
+def slice_document(
+    text: str,
+    start: int,
+    stop: int,
+    name: str,
+    title: str,
+    section: tuple[str, ...],
+    source_type: str,
+    meta: dict[str, object],
+) -> Iterator[Document]:
+    """The text between two places without white space around it; nothing where that is all there is."""
+    body = text[start:stop]
+    stripped = body.lstrip()
+    if stripped:
+        offset = stop - len(stripped)
+        yield Document(stripped.rstrip(), name, offset, title, section, source_type=source_type, meta=dict(meta))
+
+
+def plain(text: str, name: str, meta: dict[str, object]) -> Iterator[Document]:
+    """Sections below numbered headings, or the whole text as one."""
+    title = file_title(name)
+    stack: list[Heading] = []
+    start = 0
+    for found in headings(text):
+        path = tuple(heading.title for heading in stack)
+        yield from slice_document(text, start, found.start, name, title, path, "other", meta)
+        stack = [heading for heading in stack if heading.level < found.level]
+        stack.append(Heading(found.level, found.title))
+        start = found.stop
+    path = tuple(heading.title for heading in stack)
+    yield from slice_document(text, start, len(text), name, title, path, "other", meta)
+
+
+@dataclass(slots=True)
+class Line:
+    """A line that may be a heading: its place, its kind (0 is the outermost) and what it says."""
+
+    start: int
+    stop: int
+    level: int
+    title: str
+
+
+def headings(text: str) -> list[Line]:
+    """The lines that are headings, in order: those that stand above a deeper heading or above text of their own.
+
+    What fails here stays in the text, so nothing is lost with a table of contents or a numbered list.
+    """
+    candidates = [line for match in CANDIDATE.finditer(text) if (line := as_candidate(match))]
+    possible = without_lists(text, candidates)
+    last_place = {(line.level, line.title): line.start for line in possible}
+    accepted: list[Line] = []
+    for line in reversed(possible):
+        following = accepted[-1] if accepted else None
+        body = text[line.stop : following.start if following else len(text)]
+        if line.level <= 1 and last_place[line.level, line.title] != line.start:
+            continue  # it comes again below: this is the table of contents
+        has_text = bool(body.strip())
+        stands = line.level < len(STRONG) or introduces(body)
+        if stands if has_text else following and following.level > line.level:
+            accepted.append(line)
+    return from_one(accepted[::-1])
+
+
+def from_one(accepted: list[Line]) -> list[Line]:
+    """The headings less the numbers that begin in the middle: `五、…` with no `一、` before it is an item."""
+    kept: list[Line] = []
+    open_levels: set[int] = set()
+    for line in accepted:
+        open_levels = {level for level in open_levels if level <= line.level}
+        if line.level < len(STRONG) or line.level in open_levels or FIRST.match(line.title):
+            kept.append(line)
+            open_levels.add(line.level)
+    return kept
+
+
+def without_lists(text: str, candidates: list[Line]) -> list[Line]:
+    """The candidates less the numbers that follow one another directly: those are a list."""
+    listed = set()
+    for line, after in pairwise(candidates):
+        if line.level == after.level >= len(STRONG) and not text[line.stop : after.start].strip():
+            listed |= {line.start, after.start}
+    return [line for line in candidates if line.start not in listed]
+
+
+def introduces(body: str) -> bool:
+    """Whether the first line below a numbered line is a paragraph, and not the next short item."""
+    first = body.lstrip().partition("\n")[0].rstrip()
+    return len(first) >= 15 or first.endswith(ENDS)
+
+
+def as_candidate(match: re.Match[str]) -> Line | None:
+    """The line as a possible heading, or None where its words rule that out."""
+    words = match[1]
+    for level, pattern in enumerate(STRONG):
+        if pattern.fullmatch(words):
+            fits = len(words) <= LONGEST["strong"] and not SENTENCE.search(words[:-1]) and words[-1] not in "；，、"
+            return Line(match.start(), match.end(), level, tidy_heading(words)) if fits else None
+    if ENGLISH.fullmatch(words):
+        number = re.match(r"[\d.]+", words)
+        level = 1 + (number[0].count(".") if number else 0)
+        return Line(match.start(), match.end(), level, tidy_heading(words)) if words[-1] not in ".;,:" else None
+    for kind, pattern in enumerate(WEAK):
+        if pattern.fullmatch(words):
+            fits = len(words) <= LONGEST["weak"] and not SENTENCE.search(words)
+            return Line(match.start(), match.end(), len(STRONG) + kind, tidy_heading(words)) if fits else None
+    return None

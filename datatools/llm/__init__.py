@@ -1,0 +1,1 @@
+"""Calling language models: journal, limits, error classes, providers."""

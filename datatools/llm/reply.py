@@ -1,0 +1,156 @@
+"""From a raw reply to its text, and from what a model wrote around its text to the text alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from datatools.llm.errors import Failure, classify, failure
+from datatools.llm.request import Reply
+
+Body: TypeAlias = Mapping[str, Any]
+
+CUT = frozenset({"length", "max_tokens", "model_length"})
+FILTERED = frozenset({"content_filter", "sensitive", "safety"})  # "sensitive" is Zhipu's word
+BROKEN_OFF = frozenset({"network_error", "insufficient_system_resource", "abort", "error"})  # Zhipu, DeepSeek, vLLM
+
+THINKING = re.compile(r"\s*<(think|thinking)>(.*?)</\1>", re.DOTALL)
+# Templates of R1 and Qwen put the opening tag into the prompt: the reply then starts inside the thinking.
+LATE_THINKING = re.compile(r"(?!\s*<think)(.*)</think(?:ing)?>", re.DOTALL)
+OPEN_THINKING = re.compile(r"\s*<think(?:ing)?>(.*)", re.DOTALL)
+
+FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+LABEL = re.compile(
+    r"(?:\*\*|#{1,4} +)?"
+    r"(?:(?:问题|提问|问|回答|答案|答复|答|question|answer)\s*\d{0,2}(?:\*\*)?\s*[:：]|[QA]\d{0,2}(?:\*\*)?\s*[:：]"
+    r"|[【\[](?:问题|问|回答|答案|答)[】\]][:：]?)(?:\*\*)?\s*",
+    re.IGNORECASE,
+)
+OPTION = re.compile(r"^B\s*[:：]", re.MULTILINE)  # then "A:" is the first of several choices, not a label
+NUMBER = re.compile(r"(?:\d{1,2}[.．、)）]|[(（]\d{1,2}[)）])\s*(?=[^\d\s])")
+QUOTES = {"「": "」", "『": "』", "“": "”", '"': '"', "'": "'", "‘": "’"}
+
+
+def decode(raw: bytes) -> Body | None:
+    """The reply's JSON object, or None where it is none: HTML, cut short, not UTF-8. Never raises."""
+    try:
+        body = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def usage(body: Body | None) -> tuple[int, int]:
+    """Prompt and completion tokens as the endpoint counted them; 0 where it did not say."""
+    counts = (body or {}).get("usage")
+    values = [counts.get(name) if isinstance(counts, Mapping) else 0 for name in ("prompt_tokens", "completion_tokens")]
+    prompt, completion = (value if isinstance(value, int) and value > 0 else 0 for value in values)
+    return prompt, completion
+
+
+def parse(raw: bytes | Body | None, secret: str = "") -> Reply | Failure:
+    """The answer in a chat completion, or why there is none. Never raises, whatever the endpoint sent."""
+    body = decode(raw) if isinstance(raw, bytes) else raw
+    if body is None:
+        return failure("malformed", "the reply is not a JSON object")
+    if body.get("error"):
+        return classify(body, secret)
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, Mapping) else None
+    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
+        return failure("malformed", "the reply has no choices")
+    text = _content(message.get("content"))
+    if text is None or not _encodable(text):
+        return failure("malformed", "the reply's content is not text")
+    reasoning, text = split_thinking(text)
+    reason = str(choice.get("finish_reason") or "")
+    if reason.lower() in FILTERED or (message.get("refusal") and not text.strip()):
+        return failure("content_filter", f"the endpoint withheld the answer ({reason or 'refusal'})")
+    if reason.lower() in BROKEN_OFF:
+        return failure("server", f"the endpoint broke off ({reason})")
+    if reason.lower() in CUT:
+        return failure("truncated", "the answer is cut off at the token limit")
+    if not text.strip():
+        return failure("empty", "the answer is empty")
+    prompt_tokens, completion_tokens = usage(body)
+    thoughts = message.get("reasoning_content") or message.get("reasoning") or reasoning
+    return Reply(
+        text=text.strip(),
+        finish_reason=reason,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        model=str(body.get("model") or ""),
+        reasoning=thoughts.strip() if isinstance(thoughts, str) and _encodable(thoughts) else "",
+    )
+
+
+def split_thinking(text: str) -> tuple[str, str]:
+    """Thinking between tags at the beginning, and the answer after it. Tags further in belong to the answer."""
+    if found := THINKING.match(text):
+        return found[2], text[found.end() :]
+    if "<think" not in text and (found := LATE_THINKING.match(text)):
+        return found[1], text[found.end() :]
+    if found := OPEN_THINKING.match(text):
+        return found[1], ""
+    return "", text
+
+
+def plain_text(text: str) -> str:
+    """The text without what models put around it: thinking, one code fence, a label, a number, surrounding quotes.
+
+    The result is always one unbroken piece of `text`: nothing inside it is touched, a list keeps its numbers, a row
+    of choices its letters, and quotes stay where they do not enclose the whole.
+    """
+    before = None
+    while before != text:
+        before = text
+        text = split_thinking(text)[1].strip()
+        text = _unfenced(text)
+        text = _unlabelled(text)
+        text = _unquoted(text).strip()
+    return text
+
+
+def _unfenced(text: str) -> str:
+    found = FENCE.fullmatch(text)
+    return found[1] if found and "```" not in found[1] else text
+
+
+def _unlabelled(text: str) -> str:
+    found = LABEL.match(text)
+    if found and not (found[0].lstrip("*# ").upper().startswith("A") and OPTION.search(text)):
+        text = text[found.end() :]
+    found = NUMBER.match(text)
+    return text[found.end() :] if found and "\n" not in text else text
+
+
+def _unquoted(text: str) -> str:
+    end = QUOTES.get(text[:1])
+    if end is None or len(text) < 2 or text[-1] != end:
+        return text
+    inside = text[1:-1]
+    return text if end in inside or text[0] in inside else inside
+
+
+def _content(content: object) -> str | None:
+    """Message content as text: a string, null (thinking only), or a list of parts; None for anything else."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+        return "".join(part for part in parts if isinstance(part, str))
+    return None
+
+
+def _encodable(text: str) -> bool:
+    """Whether the text can be written as UTF-8: JSON can smuggle in half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,60 @@
+"""What is asked of a model, what comes back, and the key under which the two are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+KEY_VERSION = 1  # raised when the meaning of a key changes: every stored reply would then be asked for again
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One chat completion. What is None is not sent, so the endpoint's own default holds."""
+
+    messages: Sequence[Mapping[str, str]]  # each {"role": ..., "content": ...}
+    max_tokens: int | None = None  # of the reply, thinking included
+    temperature: float | None = None
+    sample: int = 0  # tells wanted repetitions of the same words apart; never sent
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything that changes the output: what is sent besides the model's name, and what the key covers."""
+        values = {
+            "messages": [{"role": message["role"], "content": message["content"]} for message in self.messages],
+            "max_tokens": self.max_tokens,
+            "temperature": None if self.temperature is None else float(self.temperature),
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A model's usable answer: `text` without thinking, which is in `reasoning`."""
+
+    text: str
+    finish_reason: str = ""  # as the endpoint said it; "" where it said nothing
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    model: str = ""  # as the endpoint names it, which may be more exact than what was asked for
+    reasoning: str = ""
+    cached: bool = False  # from the journal, or shared with an equal request in flight: not paid for here
+
+
+def key(endpoint_identity: str, model: str, request: Request) -> bytes:
+    """blake2b-128 of the canonical JSON of everything that decides the output.
+
+    `endpoint_identity` is `Endpoint.identity`: the host, or "local", so that a local server may change its port.
+    Timeouts, retries, concurrency and the API key are left out: changing them must not pay twice.
+    """
+    content = {
+        "v": KEY_VERSION,
+        "endpoint": endpoint_identity,
+        "model": model,
+        "sample": request.sample,
+        **request.parameters(),
+    }
+    canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,279 @@
+"""The one way to a model: from the journal if it was asked before, else sent, tried again as its errors demand."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import TypeAlias
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
+
+from datatools.llm.endpoint import Endpoint
+from datatools.llm.errors import Failure, Stopped, classify
+from datatools.llm.journal import Counts, Journal
+from datatools.llm.limits import Limit
+from datatools.llm.ordered import run_ordered
+from datatools.llm.reply import decode, parse, usage
+from datatools.llm.request import Reply, Request, key
+
+LONGEST_BACKOFF = 60  # times `backoff`
+COOLDOWN = 5  # times `backoff`: the shortest pause of everyone after a pushback
+PUSHBACK_SECONDS = 1800.0  # a call that hears nothing but "slow down" for so long is given up
+# The journal's writer needs the interpreter's lock about ten times a commit and, with the usual 5 ms, would wait that
+# long for each beside a busy event loop: commits take 2 ms instead of 8.
+SWITCH_SECONDS = 0.0005
+UNREACHABLE_SECONDS = 35.0  # with a last wait and a connect timeout on top, the run has ended after 60
+
+Outcome: TypeAlias = Reply | Failure
+
+__all__ = ["Counters", "Runner", "Settings", "run_ordered"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How hard to try."""
+
+    attempts: int = 5  # calls for one request, the first one included; pushback does not count
+    concurrency: int = 64  # calls in flight
+    retry_failed: bool = False  # ask again what an earlier run gave up
+    backoff: float = 1.0  # seconds; the wait before try n+1 is random up to backoff × 2ⁿ⁻¹, at most 60 × backoff
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened in this invocation."""
+
+    sent: int = 0
+    cached: int = 0
+    retried: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    failures: Counter[str] = field(default_factory=Counter)  # requests without a usable reply, by class
+
+
+@dataclass(slots=True)
+class _Tries:
+    """What was done for one request so far."""
+
+    began: float
+    made: int = 0  # calls sent
+    counted: int = 0  # of these, those that count as attempts
+    pushed_back_since: float | None = None
+
+
+class Runner:
+    """Asks one endpoint through one journal. Use it as `async with`; leaving it closes the endpoint's connections.
+
+    Equal requests in flight are sent once. A reply is handed on only after it is in the journal. A failure that every
+    other request would meet too (credentials, quota, unknown model, nobody there) stops the run: calls under way end
+    and are journalled, everything else raises Stopped.
+    """
+
+    def __init__(self, endpoint: Endpoint, journal: Journal, settings: Settings = Settings()) -> None:
+        self.endpoint = endpoint
+        self.journal = journal
+        self.settings = settings
+        self.counters = Counters()
+        self._before = journal.counts()
+        self._limit = Limit(settings.concurrency)
+        self._asking: dict[bytes, asyncio.Future[Outcome]] = {}
+        self._stopped: Failure | None = None
+        self._stopping = asyncio.Event()
+        self._answered_at: float | None = None
+        self._backoff = wait_random_exponential(settings.backoff, settings.backoff * LONGEST_BACKOFF)
+
+    async def __aenter__(self) -> Runner:
+        self._switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        sys.setswitchinterval(self._switch_interval)
+        await self.endpoint.close()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls on the wire now."""
+        return self._limit.in_flight
+
+    def total(self) -> Counts:
+        """The same over all runs of the job; `unfinished` counts the runs before this one."""
+        before, now = self._before, self.counters
+        return replace(
+            before,
+            sent=before.sent + now.sent,
+            retried=before.retried + now.retried,
+            prompt_tokens=before.prompt_tokens + now.prompt_tokens,
+            completion_tokens=before.completion_tokens + now.completion_tokens,
+        )
+
+    def stop(self, reason: Failure) -> None:
+        """Start no new call: whoever waits or asks from now on gets Stopped(reason); calls on the wire end first."""
+        if self._stopped is None:
+            self._stopped = reason
+            self._stopping.set()
+            self._limit.release()
+
+    async def ask(self, request: Request) -> Reply | Failure:
+        """The reply to a request, or why there will be none. Raises Stopped, and OSError from the journal.
+
+        An answer cut off at `max_tokens` is asked for once more with twice the room.
+        """
+        outcome = await self._once(request)
+        if isinstance(outcome, Failure) and outcome.kind == "truncated" and request.max_tokens:
+            outcome = await self._once(replace(request, max_tokens=2 * request.max_tokens))
+        if isinstance(outcome, Failure):
+            self.counters.failures[outcome.kind] += 1
+        return outcome
+
+    async def _once(self, request: Request) -> Outcome:
+        """`_settle`, shared by all who ask for the same thing at the same time."""
+        name = key(self.endpoint.identity, self.endpoint.model, request)
+        if (shared := self._asking.get(name)) is not None:
+            outcome = await asyncio.shield(shared)
+            self.counters.cached += 1
+            return replace(outcome, cached=True) if isinstance(outcome, Reply) else outcome
+        shared = self._asking[name] = asyncio.get_running_loop().create_future()
+        try:
+            outcome = await self._settle(request, name)
+            shared.set_result(outcome)
+        except asyncio.CancelledError:
+            shared.cancel()
+            raise
+        except BaseException as error:
+            shared.set_exception(error)
+            shared.exception()  # marks it as seen: there may be nobody who shares it
+            raise
+        finally:
+            del self._asking[name]
+        return outcome
+
+    async def _settle(self, request: Request, name: bytes) -> Outcome:
+        """From the journal, else from the endpoint; a failure for good is journalled too."""
+        stored = self._stored(name)
+        if stored is not None:
+            self.counters.cached += 1
+            return stored
+        tries = _Tries(began=time.monotonic())
+        outcome = await self._send(request, name, tries)
+        if isinstance(outcome, Reply):
+            return outcome
+        self._stop_if_nobody_is_there(outcome, tries)
+        outcome = replace(outcome, attempts=tries.made)
+        await self.journal.fail(name, outcome.kind, outcome.message, tries.made)
+        return outcome
+
+    def _stored(self, name: bytes) -> Outcome | None:
+        """What the journal says for good. Replies are parsed anew, so a better parser makes use of old ones."""
+        raw = self.journal.get(name)
+        outcome = parse(raw) if raw is not None else None
+        if isinstance(outcome, Reply):
+            return replace(outcome, cached=True)
+        given_up = self.journal.failure(name)
+        if given_up is not None and not self.settings.retry_failed:
+            return Failure(given_up[0], given_up[1], attempts=given_up[2])
+        if outcome is None or outcome.retry or outcome.fatal or given_up is not None:
+            return None
+        return outcome  # a run was killed between the reply and the verdict
+
+    async def _send(self, request: Request, name: bytes, tries: _Tries) -> Outcome:
+        retrying = AsyncRetrying(
+            retry=retry_if_result(lambda outcome: isinstance(outcome, Failure) and outcome.retry),
+            wait=lambda state: self._wait(_failed(state), state),
+            stop=lambda state: self._give_up(_failed(state), tries),
+            sleep=self._sleep,
+            retry_error_callback=_failed,
+        )
+        return await retrying(self._attempt, request, name, tries)
+
+    async def _attempt(self, request: Request, name: bytes, tries: _Tries) -> Outcome:
+        """One call: journalled before it is sent, and its reply before it is looked at."""
+        raw: bytes | None = None
+        async with self._limit:
+            if self._stopped is not None:
+                raise Stopped(self._stopped)
+            await self.journal.start(name, again=tries.made > 0)
+            self.counters.sent += 1
+            self.counters.retried += tries.made > 0
+            tries.made += 1
+            try:
+                raw = await self.endpoint.post(request)
+            except Exception as error:  # sorted by classify, which raises again what no transport raises
+                outcome: Outcome = classify(error, self.endpoint.api_key)
+        if raw is None:
+            assert isinstance(outcome, Failure)
+            await self.journal.end(name, outcome.kind)
+        else:
+            body = decode(raw)
+            prompt_tokens, completion_tokens = usage(body)
+            await self.journal.finish(name, raw, prompt_tokens, completion_tokens)
+            self.counters.prompt_tokens += prompt_tokens
+            self.counters.completion_tokens += completion_tokens
+            outcome = parse(body, self.endpoint.api_key)
+        self._note(outcome, tries)
+        return outcome
+
+    def _note(self, outcome: Outcome, tries: _Tries) -> None:
+        """What one call's outcome means for all others. Raises Stopped on a fatal one."""
+        now = time.monotonic()
+        if isinstance(outcome, Reply) or outcome.kind not in ("connection", "timeout"):
+            self._answered_at = now
+        if isinstance(outcome, Reply):
+            return
+        if outcome.slow_down:
+            self._limit.cool_down(self._cooldown(outcome))
+            tries.pushed_back_since = tries.pushed_back_since or now
+        else:
+            tries.counted += 1
+            tries.pushed_back_since = None
+        if outcome.fatal:
+            where = f"{self.endpoint.base_url}, model {self.endpoint.model}"
+            self.stop(replace(outcome, message=f"{where}: {outcome.message}"))
+            raise Stopped(self._stopped or outcome)
+
+    def _cooldown(self, pushback: Failure) -> float:
+        return min(max(pushback.retry_after or 0.0, COOLDOWN * self.settings.backoff), PUSHBACK_SECONDS)
+
+    def _wait(self, outcome: Failure, state: RetryCallState) -> float:
+        wait = self._backoff(state)
+        return wait + self._cooldown(outcome) if outcome.slow_down else max(wait, outcome.retry_after or 0.0)
+
+    def _give_up(self, outcome: Failure, tries: _Tries) -> bool:
+        now = time.monotonic()
+        if outcome.slow_down:
+            return now - (tries.pushed_back_since or now) >= PUSHBACK_SECONDS
+        lost = outcome.unreachable and self._answered_at is None and now - tries.began >= UNREACHABLE_SECONDS
+        return lost or tries.counted >= self.settings.attempts
+
+    def _stop_if_nobody_is_there(self, outcome: Failure, tries: _Tries) -> None:
+        """Stop the run if no call was ever answered, or if the endpoint went away and nobody has heard of it since."""
+        never = self._answered_at is None and outcome.kind in ("connection", "timeout")
+        gone = outcome.unreachable and (self._answered_at or 0.0) < tries.began
+        if never or gone:
+            said = "has never answered" if never else "does not answer any more"
+            message = f"{self.endpoint.base_url} {said}: {outcome.message}"
+            self.stop(replace(outcome, message=message, retry=False, fatal=True, attempts=tries.made))
+            raise Stopped(self._stopped or outcome)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait to try again, but not longer than the run goes on."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+        assert self._stopped is not None
+        raise Stopped(self._stopped)
+
+
+def _failed(state: RetryCallState) -> Failure:
+    assert state.outcome is not None
+    outcome = state.outcome.result()
+    assert isinstance(outcome, Failure)
+    return outcome

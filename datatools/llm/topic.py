@@ -1,0 +1,135 @@
+"""What a passage is about: its headings, freed of numbering and of words that name no subject."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import xxhash
+
+from schemas.document import Document
+
+_NUMERAL = r"[零〇一二三四五六七八九十百千廿卅上中下\d]"
+_NUMBERING = re.compile(
+    rf"^(?:"
+    rf"第\s*{_NUMERAL}+\s*[章节篇卷回编部讲课条门类集则款项]"
+    rf"|[内外前后续]?[集编篇]?[·\s]*卷[之第]?\s*{_NUMERAL}+(?:\s*[·之])?"
+    rf"|案例\s*\d+(?:-\d+)*"
+    rf"|(?:chapter|section|part|unit|appendix)\s+[\dIVXLC]+\b"
+    rf"|[(（【〔\[]?{_NUMERAL}{{1,4}}[)）】〕\]、.．·:：]"
+    rf"|\d+(?:[.．-]\d+)*(?=\D|$)"
+    rf"|[①-⑳⑴-⒇]"
+    rf"|[IVX]+[.、)]"
+    rf"|附(?:录|论)?{_NUMERAL}*[：:·]|附[论方](?=.)"
+    rf"|[○●◎◆◇■□▲△★☆•·※*#]+"
+    rf")[\s：:·.．、—-]*",
+    re.IGNORECASE,
+)
+_TRAILING = re.compile(
+    r"(?:[（(〔【\[](?:附|见|[一二三四五六七八九十\d]{1,3}[）)〕】\]])[^（(]*|[\s：:。，、,.;；·—-]+)$"
+)
+_BRACKETED = re.compile(r"[（(〔【\[][^（(）)]{0,60}[)）〕】\]]?$")
+_ONLY_NUMBER = re.compile(rf"^[\s\W_]*(?:{_NUMERAL}|[卷第集编册部之章节篇IVX])*[\s\W_]*$")
+_HAN_SPACE = re.compile(r"(?<=[\u3400-\u9fff]) +(?=[\u3400-\u9fff])")
+_WRAPPER = re.compile(r"^[【〔\[《〈「『](.*)[】〕\]》〉」』]$")
+
+# Headings that name the kind of a text, not its subject: they need the heading above them.
+GENERIC = frozenset(
+    "内容 属性 序 自序 原序 又序 序一 序二 序言 叙 自叙 跋 后序 凡例 目录 正文 前言 引言 弁言 题词 题辞 概述 概说 总论 概论 "
+    "绪论 绪言 小结 总结 结语 总括 附 附方 附录 附案 附论 附注 又方 又法 又 按 按语 注 方 方药 药方 治方 方剂 诸方 选方 主方 备用方 "
+    "治法 论 论曰 总说 病机 病因 脉 脉法 脉候 脉理 脉诀 脉象 证治 证候 辨证 辨治 论治 治验 医案 验案 治案 案 "
+    "其他 其它 药物 用法 组成 主治 功用 功效 方解 加减 集解 发明 正误 气味 修治 释名 校正 总诀 歌 歌诀 歌括 诗 赋 总义 "
+    "总纲 提要 纲要 大意 大法 大略 大纲 要略 要诀 心法 针灸 针灸法 灸法 导引 导引法 外治 外治法 常见问题 问答 说明 使用说明 出处 来源 其余 正名 性状 简方 单方 验方 秘方 良方 "
+    "introduction overview summary abstract background conclusion conclusions discussion methods results notes references "
+    "general basics faq about contents preface foreword appendix main".split()
+)
+# 咳嗽门, 水肿部, 草部: the department of a classified book.
+_DEPARTMENT = re.compile(r"(?<=.)(?:门|部|类|之属)(?:第?[一二三四五六七八九十上中下\d]*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One passage of a Document and its place among the passages of the section (`part` of `parts`, from 0)."""
+
+    document: Document
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def text(self) -> str:
+        """The passage itself."""
+        return self.document.text
+
+
+@lru_cache(maxsize=4096)
+def subject(heading: str) -> str:
+    """A heading without numbering, marks and remarks in brackets; empty when nothing but a number is left.
+
+    >>> subject("第二节 高血压（hypertension）"), subject("３０.阿魏"), subject("卷第二"), subject("（一）病因：")
+    ('高血压', '阿魏', '', '病因')
+    """
+    text = heading.strip().translate({0xFF10 + digit: str(digit) for digit in range(10)})
+    text = _HAN_SPACE.sub("", text)
+    while (shorter := _NUMBERING.sub("", text, count=1)) != text:
+        text = shorter
+    if wrapped := _WRAPPER.match(text):
+        text = wrapped[1]
+    text = _TRAILING.sub("", text)
+    text = _BRACKETED.sub("", text).strip(" ：:。，、,.;；·—-○●◎*#\\") or text
+    return "" if _ONLY_NUMBER.match(text) else text
+
+
+def is_generic(heading: str) -> bool:
+    """Whether a cleaned heading names the kind of a text instead of its subject.
+
+    >>> is_generic("治法"), is_generic("阿魏")
+    (True, False)
+    """
+    return heading.lower() in GENERIC
+
+
+@lru_cache(maxsize=1024)
+def subjects(section: tuple[str, ...]) -> tuple[str, ...]:
+    """The headings of a path that say something, outermost first, departments without 门 and 部.
+
+    >>> subjects(("卷之三十三", "积聚门", "病机"))
+    ('积聚', '病机')
+    """
+    parts = [part for heading in section for part in re.split(r"[\\/·]", heading)]
+    cleaned = [_DEPARTMENT.sub("", subject(part)) for part in parts]
+    kept: list[str] = []
+    for name in cleaned:
+        if name and (not kept or kept[-1] != name):
+            kept.append(name)
+    return tuple(kept)
+
+
+def named_subject(title: str) -> str:
+    """The subject in a title: what stands before a colon, dash or remark.
+
+    >>> named_subject("儿童发热：居家处理与何时就医"), named_subject("Iron deficiency anaemia, with notes on pregnancy")
+    ('儿童发热', 'Iron deficiency anaemia')
+    """
+    return re.split(r"[：:—]|, | – | - ", subject(title), maxsplit=1)[0].strip()
+
+
+def choose(variants: Sequence[str], seed: str) -> str:
+    """One of several phrasings, always the same for the same seed: a corpus should not ask one question 10,000 times."""
+    return variants[xxhash.xxh32_intdigest(seed.encode()) % len(variants)]
+
+
+def opening(text: str, most: int = 18) -> str:
+    """The first clause of a text, at most `most` characters, without brackets or labels before it.
+
+    >>> opening("（《千金》）治伤寒病后呕哕不下食，此由初病时热盛")
+    '治伤寒病后呕哕不下食'
+    """
+    text = re.sub(
+        r"^(?:\s|[（(【〔\[][^）)】〕\]]{0,40}[）)】〕\]]|[○●◎◆•·※*#\-]|[\d一二三四五六七八九十]{1,3}[、.．)）])+",
+        "",
+        text,
+    )
+    clause = re.split(r"[\n。，；：！？、（(,;:!?]", text, maxsplit=1)[0].strip(" “”‘’「」『』《》\"'")
+    return clause[:most]

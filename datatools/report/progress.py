@@ -1,0 +1,90 @@
+"""Progress on stderr: a bar with rate and ETA on a terminal, a line now and then elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+LINE_EVERY = 10.0  # seconds between lines where stderr is no terminal
+
+
+@dataclass
+class Progress:
+    """Where a job's plan line, progress and warnings go. Each warning is shown once and counted."""
+
+    quiet: bool = False
+    _warned: dict[str, int] = field(default_factory=dict)
+
+    def say(self, line: str) -> None:
+        """One line on stderr."""
+        if not self.quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    def warn(self, warning: str) -> None:
+        """A line that is shown at its first occurrence only."""
+        self._warned[warning] = self._warned.get(warning, 0) + 1
+        if self._warned[warning] == 1:
+            self.say(warning)
+
+    @contextmanager
+    def bar(self, label: str, total: int | None) -> Iterator[Bar]:
+        """A bar over `total` items (unknown when None)."""
+        if self.quiet:
+            yield Bar()
+        elif sys.stderr.isatty():
+            with _terminal_bar(label, total) as bar:
+                yield bar
+        else:
+            yield _LineBar(label, total)
+
+
+class Bar:
+    """A bar that shows nothing."""
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        """`count` more items are done; `detail` is shown behind the rate."""
+
+
+class _LineBar(Bar):
+    def __init__(self, label: str, total: int | None) -> None:
+        self._label, self._total, self._done = label, total, 0
+        self._began = self._shown = time.monotonic()
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        self._done += count
+        now = time.monotonic()
+        if now - self._shown < LINE_EVERY:
+            return
+        self._shown = now
+        rate = self._done / (now - self._began)
+        of = f"/{self._total}" if self._total is not None else ""
+        left = f", {(self._total - self._done) / rate:.0f} s left" if self._total and rate else ""
+        print(f"{self._label}: {self._done}{of}, {rate:.1f}/s{left} {detail}".rstrip(), file=sys.stderr, flush=True)
+
+
+class _RichBar(Bar):
+    def __init__(self, progress: Any, task: Any) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        self._progress.update(self._task, advance=count, detail=detail)
+
+
+@contextmanager
+def _terminal_bar(label: str, total: int | None) -> Iterator[Bar]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _RichBar(progress, progress.add_task(label, total=total, detail=""))

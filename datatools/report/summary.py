@@ -1,0 +1,63 @@
+"""What a job did: one JSON object, or one screen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class Summary:
+    """The result of a job, as `--json` prints it (field names are a contract with scripts)."""
+
+    command: str
+    inputs: list[str]
+    rows_read: int = 0  # documents or input rows
+    rows_written: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)  # rule → rows
+    failed: dict[str, int] = field(default_factory=dict)  # class → rows or files
+    requests: dict[str, int] = field(default_factory=lambda: {"sent": 0, "cached": 0, "retried": 0})
+    requests_total: dict[str, int] = field(default_factory=lambda: {"sent": 0, "retried": 0})
+    tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})
+    cost: float | None = 0.0  # null where the model's price is not known
+    seconds: float = 0.0
+    output: str | None = None
+    trace: str | None = None
+    failed_rows: str | None = None
+    work: str | None = None
+    error: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 when a file or a row failed."""
+        return 3 if self.failed else 0
+
+    def to_json(self) -> str:
+        """One JSON object; `error` only where there is one."""
+        values = asdict(self)
+        if self.error is None:
+            del values["error"]
+        return json.dumps(values, ensure_ascii=False)
+
+    def to_text(self) -> str:
+        """One screen for a person."""
+        lines = [f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} documents in {self.seconds:.1f} s"]
+        if self.output:
+            lines.append(f"  output   {self.output}")
+        if self.dropped:
+            lines.append(f"  dropped  {_counts(self.dropped)}   ({self.trace})")
+        if self.failed:
+            lines.append(f"  failed   {_counts(self.failed)}   ({self.failed_rows or self.trace})")
+        if self.requests["sent"] or self.requests["cached"]:
+            requests, tokens = self.requests, self.tokens
+            lines.append(
+                f"  requests {requests['sent']:,} sent, {requests['cached']:,} from the journal, "
+                f"{requests['retried']:,} retried; {tokens['prompt']:,} + {tokens['completion']:,} tokens"
+            )
+        return "\n".join(lines)
+
+
+def _counts(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))

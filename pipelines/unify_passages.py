@@ -1,0 +1,240 @@
+"""The part of unify that runs in parallel: a unit of sources becomes passages, and pairs where no model is needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from copy import copy
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import xxhash
+
+from datatools.checks.verbatim import verbatim_checks
+from datatools.clean.entries import entries
+from datatools.clean.language import language
+from datatools.clean.normalise import normalise
+from datatools.clean.passages import passages
+from datatools.dedupe.exact import question_key, text_key
+from datatools.engine.units import Unit
+from datatools.io.read import read
+from datatools.io.source import Fault, Note, ReadOptions
+from datatools.llm import rules, rules_fields
+from datatools.llm.topic import Passage
+from schemas.conversation import CONVERSATION
+from schemas.document import DOCUMENT, Document
+from schemas.trace import TRACE
+
+# Raised when a change here or in the operators gives other passages or pairs: finished units are then made again.
+VERSION = 1
+
+KEY = pa.binary(16)
+PASSAGES = pa.schema([*DOCUMENT, pa.field("key", KEY), pa.field("has_pair", pa.bool_())])
+PAIRS = pa.schema([*CONVERSATION, pa.field("passage", pa.int64()), pa.field("question_key", KEY)])
+NOTES = pa.schema([pa.field("source", pa.string()), pa.field("message", pa.string())])
+STREAMS = {"passages": PASSAGES, "pairs": PAIRS, "trace": TRACE, "notes": NOTES}
+
+# Shorter answers teach nothing: a cross-reference, a signature, a remark such as （凡五类）.
+SHORTEST_HAN, SHORTEST_LATIN = 15, 60
+# The language of a book is that of most of its sections: a list of herbs alone has no function words to tell it by.
+LANGUAGE_WINDOW, SHORT_FOR_LANGUAGE = 200, 300
+BATCH = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class PassageSettings:
+    """What shapes the passages and the pairs made without a model."""
+
+    text_column: str | None = None
+    source_type: str | None = None
+    characters: int = 800
+    words: int = 500
+    pairs: int = 1  # per passage by the built-in generator; 0 leaves the passages to a model
+    rewrite_pairs: bool = False
+    limit: int | None = None  # documents
+
+
+class _Rows:
+    """The rows of one unit on their way to its streams."""
+
+    def __init__(self, tally: Counter[str]) -> None:
+        self.tally = tally
+        self.passages = 0
+        self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in STREAMS}
+
+    def add(self, stream: str, row: dict[str, Any]) -> None:
+        self._rows[stream].append(row)
+
+    def trace(self, step: str, rule: str, source: str, excerpt: str, **more: Any) -> None:
+        self.add("trace", {"id": "", **more, "source": source, "step": step, "rule": rule, "excerpt": excerpt[:200]})
+
+    def tables(self, at_least: int) -> Iterator[tuple[str, pa.Table]]:
+        for stream, rows in self._rows.items():
+            if len(rows) >= at_least:
+                yield stream, pa.Table.from_pylist(rows, schema=STREAMS[stream])
+                rows.clear()
+
+
+def passages_of(unit: Unit, settings: PassageSettings, tally: Counter[str]) -> Iterator[tuple[str, pa.Table]]:
+    """Read, clean and cut the sources of a unit; pass existing pairs through; make pairs by rule if asked to.
+
+    `tally` counts `rows_read`, the documents. Everything left out is in the trace.
+    """
+    rows = _Rows(tally)
+    options = ReadOptions(text_column=settings.text_column, source_type=settings.source_type)
+    for source in unit.sources:
+        asked: set[bytes] = set()
+        documents = _documents(read(source, options), rows, settings.limit)
+        while window := list(islice(documents, LANGUAGE_WINDOW)):
+            _tell_languages(window)
+            for document in window:
+                _add_document(document, settings, rows, asked)
+            yield from rows.tables(BATCH)
+    yield from rows.tables(1)
+
+
+def _documents(items: Iterable[Document | Fault | Note], rows: _Rows, limit: int | None) -> Iterator[Document]:
+    """The Documents among what a reader yields, cleaned and cut into entries; the rest goes to trace and notes."""
+    for item in items:
+        if isinstance(item, Note):
+            rows.add("notes", {"source": item.source, "message": item.message})
+        elif isinstance(item, Fault):
+            rows.trace("read", item.rule, item.source, item.message)
+        else:
+            if limit is not None and rows.tally["rows_read"] >= limit:
+                return
+            rows.tally["rows_read"] += 1
+            yield from _cleaned(item)
+
+
+def _cleaned(document: Document) -> Iterator[Document]:
+    document.title = normalise(document.title)
+    if fields := document.meta.get("fields"):
+        fields = {name: normalise(str(value)) for name, value in fields.items()}
+        document.meta = {**document.meta, "fields": fields}
+        if rules_fields.is_listing(fields, normalise(document.text)) and "question" not in document.meta:
+            document.text = rules_fields.labelled(fields)
+            yield document
+            return
+    for entry in entries(document):
+        entry.text = normalise(entry.text)
+        yield entry
+
+
+def _tell_languages(window: list[Document]) -> None:
+    """Fill in the languages of neighbouring documents; a short one without signs of its own takes that of the rest."""
+    letters: dict[str, Counter[str]] = {document.source: Counter() for document in window}
+    for document in window:
+        document.language = document.language or language(document.text)
+        letters[document.source][document.language] += len(document.text)
+    for document in window:
+        most = letters[document.source].most_common(1)[0][0]
+        chinese = document.language in ("zh", "lzh") and most in ("zh", "lzh")
+        if document.language == "und" or (chinese and len(document.text) < SHORT_FOR_LANGUAGE):
+            document.language = most
+        if document.language == "lzh" and document.source_type in ("", "other", "book"):
+            document.source_type = "classic"
+
+
+def _add_document(document: Document, settings: PassageSettings, rows: _Rows, asked: set[bytes]) -> None:
+    meta = document.meta
+    if ("question" in meta or "messages" in meta) and not (settings.rewrite_pairs and not settings.pairs):
+        _add_passage(document, rows, has_pair=True)
+        _add_source_pair(document, rows)
+        return
+    texts = passages(document.text, settings.characters, settings.words)
+    for part, text in enumerate(texts):
+        piece = copy(document)
+        piece.id = document.id if len(texts) == 1 else f"{document.id}.{part + 1}"
+        piece.text = text.strip()
+        if _too_short(piece, rows):
+            continue
+        made = _rule_pairs(Passage(piece, part, len(texts)), settings.pairs, asked)
+        _add_passage(piece, rows, has_pair=bool(made))
+        for question, rule, key in made:
+            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": piece.text}]
+            checks = verbatim_checks(question, piece.text, piece.language)
+            rows.add("pairs", pair_row(piece, messages, key, "rules", f"rules.{rule}@{rules.VERSION}", checks, rows.passages - 1))
+        if settings.pairs and not made:
+            rows.trace("generate", "no_question", piece.source, piece.text, id=piece.id)
+
+
+def _too_short(document: Document, rows: _Rows) -> bool:
+    length = len(document.text)
+    shortest = SHORTEST_LATIN if document.text.isascii() else SHORTEST_HAN
+    if length >= shortest or document.meta.get("fields"):
+        return False
+    rows.trace(
+        "passages", "too_short", document.source, document.text, id=document.id, value=length, threshold=shortest
+    )
+    return True
+
+
+def _rule_pairs(passage: Passage, count: int, asked: set[bytes]) -> list[tuple[str, str, bytes]]:
+    """Up to `count` questions not asked of this source before, each with its rule and key."""
+    made: list[tuple[str, str, bytes]] = []
+    if not count:
+        return made
+    for question, rule in rules.questions(passage):
+        key = question_key(question)
+        if key not in asked:
+            asked.add(key)
+            made.append((question, rule, key))
+            if len(made) == count:
+                break
+    return made
+
+
+def _add_passage(document: Document, rows: _Rows, *, has_pair: bool) -> None:
+    rows.add("passages", {**document.record(), "key": text_key(document.text), "has_pair": has_pair})
+    rows.passages += 1
+
+
+def _add_source_pair(document: Document, rows: _Rows) -> None:
+    """A pair or conversation that stands in the source, as it stands there."""
+    meta = document.meta
+    if "messages" in meta:
+        messages = [{**turn, "content": normalise(turn["content"])} for turn in meta["messages"]]
+    else:
+        messages = [
+            {"role": "user", "content": normalise(meta["question"])},
+            {"role": "assistant", "content": normalise(meta["answer"])},
+        ]
+    asked = "\n".join(turn["content"] for turn in messages if turn["role"] == "user")
+    checks = verbatim_checks(asked, messages[-1]["content"], document.language)
+    key = question_key(asked)
+    rows.add("pairs", pair_row(document, messages, key, "source", "", checks, rows.passages - 1))
+
+
+def pair_row(
+    document: Document,
+    messages: list[dict[str, str]],
+    key: bytes,
+    generator: str,
+    prompt: str,
+    checks: dict[str, Any],
+    passage: int,
+    **more: Any,
+) -> dict[str, Any]:
+    """A row of the pairs stream: a Conversation, the key of its question and the number of its passage."""
+    content = "\0".join(turn["content"] for turn in messages)
+    name = xxhash.xxh3_128_hexdigest(f"{document.id}\0{content}".encode("utf-8", "surrogatepass"))
+    return {
+        "id": document.id if generator == "source" else name,
+        "messages": messages,
+        "task": "unify",
+        "language": document.language,
+        "source_id": document.id,
+        "source": document.source,
+        "source_type": document.source_type or "other",
+        "generator": generator,
+        "prompt": prompt,
+        "checks": checks,
+        "flags": [],
+        "usage": None,
+        "passage": passage,
+        "question_key": key,
+        **more,
+    }

@@ -1,0 +1,1 @@
+"""Record types and their Arrow schemas: the contracts between all other packages."""

@@ -1,0 +1,68 @@
+"""Document: a piece of source text that knows where it came from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field as default
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.fields import field, schema
+
+SOURCE_TYPES = ("web", "book", "encyclopedia", "literature", "classic", "consultation", "other")
+
+DOCUMENT = schema(
+    "document/1",
+    field("id", pa.string(), "xxh3-128 of source, offset and content, or the input's own id"),
+    field("text", pa.string(), "text, as read or cleaned (NFC)"),
+    field("title", pa.string(), "title of the book, page or article"),
+    field("section", pa.list_(pa.string()), "heading path, outermost first, without the title"),
+    field("language", pa.string(), "zh, lzh (classical), en, ja, ko, other ISO codes, und"),
+    field("source", pa.string(), "path relative to the input argument, or URL; archive!member"),
+    field("source_type", pa.string(), "one of SOURCE_TYPES"),
+    field("offset", pa.int64(), "start in the source: characters for text, rows for tables"),
+    field("license", pa.string(), "licence the source states, or empty"),
+    field("meta", pa.string(), "JSON object: fields of a table row, question and answer of a pair, encoding, …"),
+)
+
+
+@dataclass(slots=True)
+class Document:
+    """One Document on its way from a reader to a record.
+
+    `meta` may hold `fields` (column name → value of a table row), `question` and `answer` (the source already is a
+    pair), `encoding` and `undecodable` (bytes that could not be decoded).
+    """
+
+    text: str
+    source: str
+    offset: int = 0
+    title: str = ""
+    section: tuple[str, ...] = ()
+    language: str = ""
+    source_type: str = ""
+    license: str = ""
+    id: str = ""
+    meta: dict[str, Any] = default(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """The row of the Arrow schema."""
+        return {
+            "id": self.id,
+            "text": self.text,
+            "title": self.title,
+            "section": list(self.section),
+            "language": self.language,
+            "source": self.source,
+            "source_type": self.source_type or "other",
+            "offset": self.offset,
+            "license": self.license,
+            "meta": json.dumps(self.meta, ensure_ascii=False) if self.meta else "",
+        }
+
+    @classmethod
+    def from_record(cls, row: dict[str, Any]) -> Document:
+        """The Document a row of the Arrow schema was written from."""
+        known = {name: row[name] for name in DOCUMENT.names if name not in ("section", "meta")}
+        return cls(**known, section=tuple(row["section"] or ()), meta=json.loads(row["meta"]) if row["meta"] else {})

@@ -1,0 +1,42 @@
+"""How a schema is written down: Arrow fields with a meaning, under a name and a version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+KEY = b"datatools.schema"
+
+
+def field(name: str, type_: pa.DataType, meaning: str) -> pa.Field:
+    """An Arrow field that says what it holds, in which unit."""
+    return pa.field(name, type_, metadata={"meaning": meaning})
+
+
+def schema(name: str, *fields: pa.Field) -> pa.Schema:
+    """An Arrow schema that carries its name and version (`document/1`) in its metadata."""
+    return pa.schema(fields, metadata={KEY: name.encode()})
+
+
+def name_of(found: pa.Schema) -> str:
+    """The name and version a schema was written under; an empty string when it carries none.
+
+    >>> name_of(schema("triple/1", field("head", pa.string(), "subject")))
+    'triple/1'
+    """
+    return (found.metadata or {}).get(KEY, b"").decode()
+
+
+def check(found: pa.Schema, expected: pa.Schema, path: Path | str) -> None:
+    """Raise ValueError, naming file and field, unless `found` holds every field of `expected` with its type."""
+    if name_of(found) not in ("", name_of(expected)):
+        raise ValueError(f"{path}: holds {name_of(found)} records, {name_of(expected)} needed")
+    for wanted in expected:
+        index = found.get_field_index(wanted.name)
+        if index < 0:
+            raise ValueError(f"{path}: field {wanted.name!r} of {name_of(expected)} is missing")
+        if found.field(index).type != wanted.type:
+            raise ValueError(
+                f"{path}: field {wanted.name!r} is {found.field(index).type}, {name_of(expected)} has {wanted.type}"
+            )

@@ -1,0 +1,174 @@
+"""Every way in which an endpoint misbehaves, on a real socket, and the class it is put in."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from datatools.llm.endpoint import Endpoint
+from datatools.llm.errors import FATAL, KINDS, RETRIED, Failure, classify, redact, retry_after
+from datatools.llm.reply import parse
+from datatools.llm.request import Reply, Request
+from tests.llm.model_server import FAULTS, ModelServer
+
+SECRET = "sk-secret-0123456789"
+EXPECTED = {
+    "": None,
+    "rate": "rate",
+    "rate:2.5": "rate",
+    "quota": "quota",
+    "quota_200": "quota",
+    "server": "server",
+    "busy": "server",
+    "busy:3": "server",
+    "auth": "auth",
+    "forbidden": "auth",
+    "model": "auth",
+    "filter": "content_filter",
+    "filter_200": "content_filter",
+    "long": "context_length",
+    "bad_request": "server",
+    "truncated_json": "malformed",
+    "html": "malformed",
+    "error_200": "server",
+    "no_choices": "malformed",
+    "null": "empty",
+    "blank": "empty",
+    "length": "truncated",
+    "think": None,
+    "reasoning": None,
+    "bad_utf8": "malformed",
+    "no_usage": None,
+    "blank_lines": None,
+    "not_http": "connection",
+    "bad_gzip": "connection",
+    "reset": "connection",
+    "reset_body": "connection",
+    "short": "connection",
+    "drip": "timeout",
+    "hang": "timeout",
+}
+
+
+async def outcome(url: str, text: str = "x") -> Reply | Failure:
+    endpoint = Endpoint(url, "m", SECRET, timeout=0.5)
+    try:
+        return parse(await endpoint.post(Request([{"role": "user", "content": text}])), SECRET)
+    except Exception as error:
+        return classify(error, SECRET)
+    finally:
+        await endpoint.close()
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """What the client makes of each fault, all asked for at once."""
+
+    async def ask_all(url):
+        return dict(zip(EXPECTED, await asyncio.gather(*(outcome(url, fault) for fault in EXPECTED)), strict=True))
+
+    with ModelServer(fault=lambda key, nth, body: body["messages"][-1]["content"]) as server:
+        yield asyncio.run(ask_all(server.url))
+
+
+def test_every_fault_of_the_server_is_expected():
+    assert set(FAULTS) <= set(EXPECTED)
+
+
+@pytest.mark.parametrize("fault", EXPECTED)
+def test_each_fault_is_put_in_its_class(outcomes, fault):
+    found, kind = outcomes[fault], EXPECTED[fault]
+    assert isinstance(found, Reply) if kind is None else isinstance(found, Failure) and found.kind == kind
+    if isinstance(found, Failure):
+        assert found.kind in KINDS
+        assert found.fatal == (kind in FATAL)
+        assert found.retry == (kind in RETRIED and fault != "bad_request")
+        assert SECRET not in found.message and "\n" not in found.message and found.message
+        assert not found.unreachable
+
+
+def test_only_pushback_slows_everyone_down_and_says_for_how_long(outcomes):
+    assert {fault for fault, found in outcomes.items() if getattr(found, "slow_down", False)} == {
+        "rate",
+        "rate:2.5",
+        "busy:3",
+    }
+    assert (outcomes["rate:2.5"].retry_after, outcomes["busy:3"].retry_after, outcomes["rate"].retry_after) == (
+        2.5,
+        3.0,
+        None,
+    )
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/v1", "https://127.0.0.1:{port}/v1", "http://x.invalid/v1"])
+def test_nobody_there_is_told_apart_from_a_broken_connection(url):
+    with socket.socket() as taken:  # bound, not listening: refused
+        taken.bind(("127.0.0.1", 0))
+        found = asyncio.run(outcome(url.format(port=taken.getsockname()[1])))
+    assert isinstance(found, Failure) and found.kind == "connection" and found.unreachable
+
+
+def test_a_bug_is_not_a_failure():
+    with pytest.raises(KeyError):
+        classify(KeyError("x"))
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x/v1", "", "http://user:pw@x/v1", "http:///v1"])
+def test_a_wrong_base_url_is_refused(url):
+    with pytest.raises(ValueError, match="base URL"):
+        Endpoint(url, "m")
+
+
+def test_the_request_tells_nothing_about_this_machine():
+    with ModelServer() as server:
+        asyncio.run(outcome(server.url + "/chat/completions/"))
+    [seen] = server.seen
+    assert seen.headers.startswith("POST /v1/chat/completions HTTP/1.1")
+    assert "stainless-os" not in seen.headers.lower() and "runtime" not in seen.headers.lower()
+    assert seen.body == {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+    ],
+)
+def test_retry_after_in_every_form(headers, seconds):
+    assert retry_after(headers) == seconds
+
+
+def test_retry_after_as_a_date():
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    assert 0 < retry_after({"retry-after": date}) <= 100
+
+
+def test_whatever_looks_like_a_key_is_blotted_out():
+    text = redact("Bearer abc.def in http://me:pw@host, key sk-proj-12345678 and my-own-secret", "my-own-secret")
+    assert not any(secret in text for secret in ("abc.def", "me:pw", "12345678", "my-own-secret"))
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("Insufficient Balance", "quota"),
+        ("您的账户已欠费", "quota"),
+        ("Content Exists Risk", "content_filter"),
+        ("This model's maximum context length is 8192 tokens", "context_length"),
+        ("Range of input length should be [1, 6000]", "context_length"),
+        ("The model `qwen` does not exist.", "auth"),
+    ],
+)
+def test_providers_words_for_it(message, kind):
+    assert parse({"error": {"message": message, "code": 400}}).kind == kind
