@@ -57,7 +57,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     pass
 
@@ -91,7 +93,9 @@ def unify(
     passage_characters: Annotated[
         int, typer.Option("--passage-characters", help="Length of a passage in Chinese, Japanese, Korean.")
     ] = 800,
-    passage_words: Annotated[int, typer.Option("--passage-words", help="Length of a passage in other languages.")] = 500,
+    passage_words: Annotated[
+        int, typer.Option("--passage-words", help="Length of a passage in other languages.")
+    ] = 500,
     workers: Workers = None,
     limit: Limit = None,
     seed: Seed = 0,

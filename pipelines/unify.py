@@ -88,9 +88,7 @@ class UnifyRun:
     api_key_env: str = "OPENAI_API_KEY"
 
 
-def unify(
-    inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyRun, progress: Progress
-) -> Summary:
+def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyRun, progress: Progress) -> Summary:
     """Turn documents into Conversation rows at `out`; returns what was done.
 
     Raises ValueError for input or settings that cannot work, `datatools.llm.errors.Stopped` when the endpoint refuses.

@@ -182,9 +182,7 @@ class ModelGenerator:
         )
 
 
-async def _write(
-    results: AsyncIterator[_Made], merge: Merge, work: Work, runner: Runner, progress: Progress
-) -> None:
+async def _write(results: AsyncIterator[_Made], merge: Merge, work: Work, runner: Runner, progress: Progress) -> None:
     """Write what was made, in input order, with the pairs that stood in the source between it."""
     pending: dict[str, list[dict[str, Any]]] = {name: [] for name in _STREAMS}
     source_pairs = _Grouped(merge.source_pairs())
@@ -201,7 +199,9 @@ async def _write(
                 pending[name] += rows
                 _flush(writers[name], pending[name], _TABLE_ROWS)
             counters = runner.counters
-            bar.advance(detail=f"{counters.sent} sent, {counters.cached} from the journal, {runner.in_flight} in flight")
+            bar.advance(
+                detail=f"{counters.sent} sent, {counters.cached} from the journal, {runner.in_flight} in flight"
+            )
         for name, rows in pending.items():
             _flush(writers[name], rows, 1)
 
@@ -252,7 +252,9 @@ _VALUES = {
 }
 
 
-def _dropped(document: Document, step: str, flags: tuple[str, ...], checks: dict[str, Any], text: str) -> dict[str, Any]:
+def _dropped(
+    document: Document, step: str, flags: tuple[str, ...], checks: dict[str, Any], text: str
+) -> dict[str, Any]:
     value = checks.get(_VALUES.get(flags[0], ""))
     return {
         "id": document.id,

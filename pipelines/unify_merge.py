@@ -70,12 +70,12 @@ class Merge:
         summary.failed_rows = self._write_failed(failed_path, summary)
 
     def _write_unit_traces(self, trace: RowGroupWriter, dropped: Counter[str], summary: Summary) -> None:
-        rows = [fault_row(fault) for fault in self._faults]
-        _write_rows(trace, rows)
-        for _, row in Parts(self._work, [*self._keys, *self._generated()], "trace").rows():
-            rows.append({"rule": row["rule"]})
-            _write_rows(trace, [row])
-        for rule, count in Counter(row["rule"] for row in rows).items():
+        _write_rows(trace, [fault_row(fault) for fault in self._faults])
+        rules = Counter(fault.rule for fault in self._faults)
+        for _, table in Parts(self._work, [*self._keys, *self._generated()], "trace").batches():
+            trace.write(table)
+            rules.update(table["rule"].to_pylist())
+        for rule, count in rules.items():
             if rule in FAULT_CLASSES:
                 summary.failed[FAULT_CLASSES[rule]] = count
             else:

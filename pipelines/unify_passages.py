@@ -156,7 +156,10 @@ def _add_document(document: Document, settings: PassageSettings, rows: _Rows, as
         for question, rule, key in made:
             messages = [{"role": "user", "content": question}, {"role": "assistant", "content": piece.text}]
             checks = verbatim_checks(question, piece.text, piece.language)
-            rows.add("pairs", pair_row(piece, messages, key, "rules", f"rules.{rule}@{rules.VERSION}", checks, rows.passages - 1))
+            rows.add(
+                "pairs",
+                pair_row(piece, messages, key, "rules", f"rules.{rule}@{rules.VERSION}", checks, rows.passages - 1),
+            )
         if settings.pairs and not made:
             rows.trace("generate", "no_question", piece.source, piece.text, id=piece.id)
 

@@ -132,7 +132,7 @@ def _front_matter(path: Path, source: str) -> tuple[dict[str, str], str, int]:
 def _templates(prompt: Prompt) -> tuple[tuple[str, Template], ...]:
     """Role and compiled template of each part; blank lines before a part keep the line numbers of errors right."""
     starts = list(_PART.finditer(prompt.text))
-    ends = [part.start() for part in starts[1:]] + [len(prompt.text)]
+    ends = [*(part.start() for part in starts[1:]), len(prompt.text)][: len(starts)]
     return tuple(
         (part[1], _JINJA.from_string("\n" * prompt.text.count("\n", 0, part.end()) + prompt.text[part.end() : end]))
         for part, end in zip(starts, ends, strict=True)

@@ -25,7 +25,7 @@ def name_of(found: pa.Schema) -> str:
     >>> name_of(schema("triple/1", field("head", pa.string(), "subject")))
     'triple/1'
     """
-    return (found.metadata or {}).get(KEY, b"").decode()
+    return str((found.metadata or {}).get(KEY, b""), "utf-8")
 
 
 def check(found: pa.Schema, expected: pa.Schema, path: Path | str) -> None:

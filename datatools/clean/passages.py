@@ -18,7 +18,9 @@ _SENTENCE_END = re.compile(
     r"(?<!\b[A-Z])[.!?]+[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9\u3400-\u9fff])"
     r"|\n+"
 )
-_LIST_OR_TABLE = re.compile(r"\s*(?:[-*•·●○◆■▪]\s|\d{1,3}[.)、．]\s*\S|[（(][\d一二三四五六七八九十]{1,3}[)）]|[|]|.*\S \| \S)")
+_LIST_OR_TABLE = re.compile(
+    r"\s*(?:[-*•·●○◆■▪]\s|\d{1,3}[.)、．]\s*\S|[（(][\d一二三四五六七八九十]{1,3}[)）]|[|]|.*\S \| \S)"
+)
 
 
 def passages(text: str, characters: int = TARGET_CHARACTERS, words: int = TARGET_WORDS) -> list[str]:
@@ -32,11 +34,9 @@ def passages(text: str, characters: int = TARGET_CHARACTERS, words: int = TARGET
     ['头痛三日。\\n', '发热，咳嗽。\\n乏力。']
     """
     size, target = _measure(text, characters, words)
-    total = size(text)
-    if total <= target:
+    if size(text) <= target:
         return [text] if text else []
-    goal = total / math.ceil(total / target)
-    return _pack(list(_pieces(text, size, target)), size, goal, target)
+    return _pack(list(_pieces(text, size, target)), size, target)
 
 
 def _measure(text: str, characters: int, words: int) -> tuple[Callable[[str], int], int]:
@@ -86,17 +86,21 @@ def sentences(text: str) -> list[str]:
     return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True) if end > start]
 
 
-def _pack(pieces: list[str], size: Callable[[str], int], goal: float, target: int) -> list[str]:
+def _pack(pieces: list[str], size: Callable[[str], int], target: int) -> list[str]:
+    """Runs of pieces of about equal length; what is left is shared out anew after each, so that no stump remains."""
+    sizes = [size(piece) for piece in pieces]
+    left = sum(sizes)
     packed: list[str] = []
-    current, length = "", 0
-    for piece in pieces:
-        more = size(piece)
+    current: list[str] = []
+    length = 0
+    for piece, more in zip(pieces, sizes, strict=True):
+        goal = (length + left) / math.ceil((length + left) / target)
         # Past the goal, or so near it that the piece would overshoot by more than stopping here falls short.
         if current and (length + more > target or length + more / 2 > goal):
-            packed.append(current)
-            current, length = "", 0
-        current += piece
+            packed.append("".join(current))
+            current, length = [], 0
+        current.append(piece)
         length += more
-    if current:
-        packed.append(current)
+        left -= more
+    packed.append("".join(current))
     return packed

@@ -61,7 +61,9 @@ def run_units(
             todo.append(unit)
     # A pool costs half a second to start: not worth it for a unit or two.
     if workers == 1 or len(todo) < 2:
-        ended = ((unit, run_unit(function, unit, settings, work, schemas)) for unit in todo)
+        ended: Iterator[tuple[Unit, Counter[str]]] = (
+            (unit, run_unit(function, unit, settings, work, schemas)) for unit in todo
+        )
     else:
         ended = _pooled(function, todo, settings, work, schemas, min(workers, len(todo)))
     for unit, tally in ended:

@@ -13,7 +13,7 @@ from datatools.io.source import Source
 
 # Small enough that two workers finish together and a killed run repeats little, large enough that a folder of a
 # million small files does not become a million parts.
-UNIT_BYTES = 4 << 20
+UNIT_BYTES = 2 << 20
 UNIT_FILES = 500
 # Above this a file is told by size and time instead of by content: reading 200 GB only to name it takes minutes.
 HASHED_BYTES = 64 << 20

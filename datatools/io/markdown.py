@@ -19,7 +19,7 @@ SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*")
 RULE = re.compile(r" {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}")
 TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
 LINK_TARGET = re.compile(r" {0,3}\[(?!\^)[^\]]+\]:[ \t]*\S+.*")
-COMMENT = re.compile(r"<!--.*?-->", re.S)
+COMMENT = re.compile(r"<!--.{0,20000}?-->", re.S)
 
 INLINE = (  # in this order: what comes first may stand inside what comes later
     (re.compile(r"!\[[^\]]*\]\((?:[^()]|\([^()]*\))*\)|!\[[^\]]*\]\[[^\]]*\]"), ""),
@@ -29,9 +29,9 @@ INLINE = (  # in this order: what comes first may stand inside what comes later
     (re.compile(r"<br\s*/?>", re.I), "\n"),
     (re.compile(r"</?(?:a|abbr|b|big|center|code|del|details|div|em|font|i|img|ins|kbd|mark|p|s|small|span|strong"
                 r"|sub|summary|sup|u)(?:\s[^<>]*)?/?>", re.I), ""),
-    (re.compile(r"(\*\*\*|\*\*)(?=[^\s*])((?:[^*\n]|\n(?!\n)|\*(?!\*))+?)(?<=[^\s*])\1"), r"\2"),
-    (re.compile(r"(?<![A-Za-z0-9*])\*(?=[^\s*])((?:[^*\n]|\n(?!\n))+?)(?<=[^\s*])\*(?![A-Za-z0-9*])"), r"\1"),
-    (re.compile(r"(?<!\w)(___|__|_)(?=[^\s_])((?:[^\n]|\n(?!\n))+?)(?<=[^\s_])\1(?!\w)"), r"\2"),
+    (re.compile(r"(\*\*\*|\*\*)(?=[^\s*])((?:[^*\n]|\n(?!\n)|\*(?!\*)){1,500}?)(?<=[^\s*])\1"), r"\2"),
+    (re.compile(r"(?<![A-Za-z0-9*])\*(?=[^\s*])((?:[^*\n]|\n(?!\n)){1,500}?)(?<=[^\s*])\*(?![A-Za-z0-9*])"), r"\1"),
+    (re.compile(r"(?<!\w)(___|__|_)(?=[^\s_])((?:[^\n]|\n(?!\n)){1,500}?)(?<=[^\s_])\1(?!\w)"), r"\2"),
     (re.compile(r"~~(?=\S)(.+?)(?<=\S)~~"), r"\1"),
     (re.compile(r"\\([\\`*_{}\[\]()#+\-.!|<>~])"), r"\1"),
 )  # fmt: skip

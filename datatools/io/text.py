@@ -45,6 +45,7 @@ CANDIDATE = re.compile(
 )
 LONGEST = {"strong": 40, "weak": 30}  # characters of a Chinese heading
 SENTENCE = re.compile("[。；;！!，,]")
+FIRST_LINE = re.compile(r"\S[^\n]*")
 ENDS = ("。", "；", "：", "！", "？", ".", ";", ":", "!", "?", "”", "’", "）", ")")
 
 
@@ -170,13 +171,15 @@ def headings(text: str) -> list[Line]:
     last_place = {(line.level, line.title): line.start for line in possible}
     accepted: list[Line] = []
     for line in reversed(possible):
-        following = accepted[-1] if accepted else None
-        body = text[line.stop : following.start if following else len(text)]
         if line.level <= 1 and last_place[line.level, line.title] != line.start:
             continue  # it comes again below: this is the table of contents
-        has_text = bool(body.strip())
-        stands = line.level < len(STRONG) or introduces(body)
-        if stands if has_text else following and following.level > line.level:
+        following = accepted[-1] if accepted else None
+        below = FIRST_LINE.search(text, line.stop, following.start if following else len(text))
+        if below is None:
+            stands = following is not None and following.level > line.level
+        else:
+            stands = line.level < len(STRONG) or introduces(below[0].rstrip())
+        if stands:
             accepted.append(line)
     return from_one(accepted[::-1])
 
@@ -202,10 +205,9 @@ def without_lists(text: str, candidates: list[Line]) -> list[Line]:
     return [line for line in candidates if line.start not in listed]
 
 
-def introduces(body: str) -> bool:
-    """Whether the first line below a numbered line is a paragraph, and not the next short item."""
-    first = body.lstrip().partition("\n")[0].rstrip()
-    return len(first) >= 15 or first.endswith(ENDS)
+def introduces(below: str) -> bool:
+    """Whether the line below a numbered line is a paragraph, and not the next short item."""
+    return len(below) >= 15 or below.endswith(ENDS)
 
 
 def as_candidate(match: re.Match[str]) -> Line | None:

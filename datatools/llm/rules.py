@@ -20,7 +20,10 @@ Question: TypeAlias = tuple[str, str]
 VERSION = 1
 
 # （方见头痛门）: the text stands elsewhere, there is nothing to learn here.
-_CROSS_REFERENCE = re.compile(r"^\W*(?:[\u3400-\u9fff]{0,8})?(?:[方俱详并余论注即已散]|并?)见[^。\n]{1,16}[）)。]?\s*$|^\W*(?:see|refer to)\s[^.\n]{1,60}\.?\s*$", re.IGNORECASE)
+_CROSS_REFERENCE = re.compile(
+    r"^\W*(?:[\u3400-\u9fff]{0,8})?(?:[方俱详并余论注即已散]|并?)见[^。\n]{1,16}[）)。]?\s*$|^\W*(?:see|refer to)\s[^.\n]{1,60}\.?\s*$",
+    re.IGNORECASE,
+)
 
 
 def questions(passage: Passage) -> Iterator[Question]:

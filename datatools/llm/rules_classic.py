@@ -123,6 +123,7 @@ def _by_kind(name: str, heads: tuple[str, ...], text: str, book: str) -> Questio
 
 def _formula(name: str, text: str, book: str) -> Question:
     doses, indication = _DOSE.search(text), _INDICATION.search(text)
+    variants: tuple[str, ...]
     if doses and indication:
         variants = (
             "{book}中的{name}由哪些药物组成，主治什么病证？",
@@ -155,7 +156,10 @@ def _another(heading: str, text: str, book: str) -> Question | None:
     illness = _illness(heading) or _quoted(heading)
     if len(drug) < 2:
         return None
-    variants = ("{book}治“{illness}”又有一方用{drug}，怎么配、怎么用？", "治“{illness}”，{book}还有哪个用{drug}的方子？")
+    variants = (
+        "{book}治“{illness}”又有一方用{drug}，怎么配、怎么用？",
+        "治“{illness}”，{book}还有哪个用{drug}的方子？",
+    )
     return choose(variants, heading + drug).format(book=book, illness=illness, drug=drug), "classic_another"
 
 
@@ -172,8 +176,8 @@ def _prescription(heading: str, text: str, book: str) -> Question | None:
         return _formula(named["name"], text, book)
     if not illness:
         return None
-    variants = ("{book}治疗“{illness}”用什么方法？", "遇到“{illness}”，{book}主张怎么治？", "{book}怎样治“{illness}”？")
-    return choose(variants, heading).format(book=book, illness=illness), "classic_prescription"
+    others = ("{book}治疗“{illness}”用什么方法？", "遇到“{illness}”，{book}主张怎么治？", "{book}怎样治“{illness}”？")
+    return choose(others, heading).format(book=book, illness=illness), "classic_prescription"
 
 
 def _herb(name: str, text: str, book: str) -> Question:
@@ -190,6 +194,7 @@ def _herb(name: str, text: str, book: str) -> Question:
 def _disease(name: str, text: str, book: str) -> Question:
     shown = _quoted(name)
     cures, causes = _CURES.search(text), _CAUSES.search(text)
+    variants: tuple[str, ...]
     if cures and causes:
         variants = ("{book}怎样论述{name}的病因和治法？", "{name}因何而起，该怎么治？{book}是如何论述的？")
     elif cures:

@@ -41,7 +41,10 @@ _DEFINITION = re.compile(
     r"(?:^|[.\n]\s+)(?P<x>(?:An?\s+|The\s+)?[A-Z][A-Za-z0-9'-]*(?:\s+[a-z0-9'(][A-Za-z0-9')-]*){0,5}?)\s+"
     r"(?P<verb>is|are|refers to|means)\s+(?:an?|the|any|one of|defined as|caused by)\s"
 )
-_PRONOUN = re.compile(r"^(?:it|this|that|these|those|they|he|she|we|you|there|here|most|some|many|all|both|each|what|which|one|if|when)\b", re.IGNORECASE)
+_PRONOUN = re.compile(
+    r"^(?:it|this|that|these|those|they|he|she|we|you|there|here|most|some|many|all|both|each|what|which|one|if|when)\b",
+    re.IGNORECASE,
+)
 _INCLUDES = re.compile(
     r"(?:^|[.\n]\s+)(?P<x>[A-Z][A-Za-z' -]{3,48}?)\s+(?:include|includes|consists? of|comprises?)\s+[^.\n]{3,80},[^.\n]{3,80}"
 )
@@ -62,7 +65,9 @@ _QUESTION = re.compile(
 )
 _HOW_TO = re.compile(r"^how to (?P<what>.+)$", re.IGNORECASE)
 # Only an illness or a drug answers to the field questions: oral rehydration at home cannot be prevented.
-_ACTIVITY = re.compile(r"\b(?:using|use|reading|guide|home|care|chain|management|technique|how|your|notes|report|trials?)\b", re.IGNORECASE)
+_ACTIVITY = re.compile(
+    r"\b(?:using|use|reading|guide|home|care|chain|management|technique|how|your|notes|report|trials?)\b", re.IGNORECASE
+)
 _ACRONYM = re.compile(r"[A-Z]{2}|\d")
 
 
@@ -76,9 +81,9 @@ def questions(passage: Passage) -> Iterator[Question]:
         yield from _by_heading(heads, title)
     if found := _definition(passage.text):
         yield found, "definition"
-    if found_list := _INCLUDES.search(passage.text):
-        if not _PRONOUN.match(found_list["x"]):
-            yield f"What do {_lower(found_list['x'])} include?", "includes"
+    included = _INCLUDES.search(passage.text)
+    if included and not _PRONOUN.match(included["x"]):
+        yield f"What do {_lower(included['x'])} include?", "includes"
     about = next((head for head in reversed(heads) if not is_generic(head) and not _field(head)), title)
     if about:
         yield from _by_opening(about, passage)
@@ -107,10 +112,16 @@ def _by_heading(heads: tuple[str, ...], title: str) -> Iterator[Question]:
 
 def _on_heading(own: str, subject: str) -> str:
     """Ask for a heading that is no question and no field, inside the subject of the whole."""
+    variants: tuple[str, ...] = (
+        "In {subject}, what should I know about {own}?",
+        "What are the key points about {own} in {subject}?",
+    )
     if not subject or subject.lower() in own.lower():
-        variants = ("What should I know about {own}?", "Could you explain {own}?", "What are the key points about {own}?")
-    else:
-        variants = ("In {subject}, what should I know about {own}?", "What are the key points about {own} in {subject}?")
+        variants = (
+            "What should I know about {own}?",
+            "Could you explain {own}?",
+            "What are the key points about {own}?",
+        )
     return choose(variants, own + subject).format(own=_lower(own), subject=_lower(subject))
 
 
@@ -126,7 +137,9 @@ def _study(title: str) -> Question:
             return question.format(a=_lower(found["a"]), b=found["b"].rstrip(" .")), "title"
     if len(title.split()) <= 5:
         return f"What should I know about {_lower(title)}?", "title"
-    return choose(('What does the study "{x}" report?', 'What are the findings of "{x}"?', 'Could you summarise "{x}"?'), title).format(x=title), "title"
+    return choose(
+        ('What does the study "{x}" report?', 'What are the findings of "{x}"?', 'Could you summarise "{x}"?'), title
+    ).format(x=title), "title"
 
 
 def _definition(text: str) -> str:

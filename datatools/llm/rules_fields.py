@@ -18,7 +18,23 @@ LABELS = {
     "diagnosis": "诊断", "name": "名称", "dosage": "用法用量", "indication": "适应证", "usage": "用法", "nature": "性味",
     "meridian": "归经", "effect": "功效", "efficacy": "功效", "composition": "组成",
 }  # fmt: skip
-_ASKED_FIRST = ("症状", "临床表现", "病因", "治疗", "检查", "诊断", "常用药物", "功效", "主治", "组成", "用法", "参考", "意义", "预防", "并发症")
+_ASKED_FIRST = (
+    "症状",
+    "临床表现",
+    "病因",
+    "治疗",
+    "检查",
+    "诊断",
+    "常用药物",
+    "功效",
+    "主治",
+    "组成",
+    "用法",
+    "参考",
+    "意义",
+    "预防",
+    "并发症",
+)
 _ASKED_LAST = ("缩写", "单位", "编号", "代码", "英文", "拼音", "来源", "备注", "医保", "费用")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 
@@ -42,7 +58,11 @@ def questions(passage: Passage) -> Iterator[Question]:
         return
     telling = sorted(labels, key=_rank)[:3]
     listed = _listed(telling, "、", "和")
-    variants = ("{x}的{l}是怎样的？", "请介绍{x}的{l}等情况。", "{x}有哪些{l}方面的特点？") if len(telling) > 1 else ("{x}的{l}是什么？",)
+    variants = (
+        ("{x}的{l}是怎样的？", "请介绍{x}的{l}等情况。", "{x}有哪些{l}方面的特点？")
+        if len(telling) > 1
+        else ("{x}的{l}是什么？",)
+    )
     yield choose(variants, name).format(x=name, l=listed), "fields"
     yield f"请介绍一下{name}。", "fields_overview"
 

@@ -51,18 +51,30 @@ _FIELDS: tuple[tuple[re.Pattern[str], str, tuple[str, ...]], ...] = tuple(
         (r"^(?:解剖|形态|结构|生理功能|生理)", "structure", ("{x}的结构和功能特点是什么？",)),
     )
 )  # fmt: skip
-_PRONOUN = re.compile(r"^(?:它|其|这|那|本|此|该|上述|以上|下列|如|若|对|在|从|由|当|因|但|而|则|可|有|无|多|常|主要|一般|即|又|也|并|或|患者|病人|我|他|她|你|人们|大家|目前|近年|临床|图|表|治疗|诊断)")
+_PRONOUN = re.compile(
+    r"^(?:它|其|这|那|本|此|该|上述|以上|下列|如|若|对|在|从|由|当|因|但|而|则|可|有|无|多|常|主要|一般|即|又|也|并|或|患者|病人|我|他|她|你|人们|大家|目前|近年|临床|图|表|治疗|诊断)"
+)
 _DEFINITION = re.compile(
     r"(?:^|[\n。])\s*(?P<x>[\u3400-\u9fffA-Za-z0-9αβγ-]{2,16})(?:（[^（）]{1,60}）|\([^()]{1,60}\))?，?"
     r"(?:简称[^，。]{1,12}，)?(?:，?(?:又称|亦称|俗称|也称|旧称)[^，。]{1,20}，)?"
     r"(?P<verb>是指|系指|是一种|是一类|是由|是一组|是以|指的是|为一种|属于|是)"
 )
-_CALLED = re.compile(r"(?:称为|称之为|称作|叫做|称)“?(?P<x>[\u3400-\u9fff]{2,12})”?(?:（[^（）]{1,60}）|\([^()]{1,60}\))?[。，；]")
-_INCLUDES = re.compile(r"(?:^|[。\n；])\s*(?P<x>[\u3400-\u9fff]{2,14})(?:主要)?(?:包括|分为|可分为|有以下|由)(?P<what>[^。\n]{2,60}、[^。\n]{2,60})")
-_LABEL = re.compile(r"(?:^|\n)\s*(?:[（(]?[\d一二三四五六七八九十]{1,3}[)）.、．]|[①-⑳]|[-*•·])\s*(?P<x>[^\n，。：；:,（(]{2,14})(?:[：:。\n（(]|$)")
-_ASKED = re.compile(r"[？?]$|^(?:什么|为什么|如何|怎样|怎么|何以|何谓|何为|能否|是否)|(?:怎么.{1,3}|吗|呢|什么|多少|几|如何|怎样|怎么办)$")
+_CALLED = re.compile(
+    r"(?:称为|称之为|称作|叫做|称)“?(?P<x>[\u3400-\u9fff]{2,12})”?(?:（[^（）]{1,60}）|\([^()]{1,60}\))?[。，；]"
+)
+_INCLUDES = re.compile(
+    r"(?:^|[。\n；])\s*(?P<x>[\u3400-\u9fff]{2,14})(?:主要)?(?:包括|分为|可分为|有以下|由)(?P<what>[^。\n]{2,60}、[^。\n]{2,60})"
+)
+_LABEL = re.compile(
+    r"(?:^|\n)\s*(?:[（(]?[\d一二三四五六七八九十]{1,3}[)）.、．]|[①-⑳]|[-*•·])\s*(?P<x>[^\n，。：；:,（(]{2,14})(?:[：:。\n（(]|$)"
+)
+_ASKED = re.compile(
+    r"[？?]$|^(?:什么|为什么|如何|怎样|怎么|何以|何谓|何为|能否|是否)|(?:怎么.{1,3}|吗|呢|什么|多少|几|如何|怎样|怎么办)$"
+)
 # 糖尿病足部护理 has no symptoms and cannot be prevented: only illnesses and drugs answer to the field questions.
-_ACTIVITY = re.compile(r"(?:护理|管理|指南|技术|处理|应用|用法|注意|区别|要点|手册|使用|方法|研究|检查|范围|操作|康复|保健|与.*)$")
+_ACTIVITY = re.compile(
+    r"(?:护理|管理|指南|技术|处理|应用|用法|注意|区别|要点|手册|使用|方法|研究|检查|范围|操作|康复|保健|与.*)$"
+)
 _TREATISE = re.compile(r"(?:概述|概论|总论|简介|介绍)$")
 _SUBJECT = re.compile(r"^[\u3400-\u9fffA-Za-z0-9α-ωⅠ-Ⅻ（）()\-/、+·\s“”]{2,30}$")
 
@@ -130,10 +142,20 @@ def _field(heading: str) -> tuple[re.Pattern[str], str, tuple[str, ...]] | None:
     return next((field for field in _FIELDS if field[0].search(heading)), None)
 
 
+def _defines(start: str, name: str) -> bool:
+    """Whether a text begins by saying what `name` is: 称为休克, 休克是指…"""
+    place = start.find(name)
+    if place < 0:
+        return False
+    before, after = start[max(0, place - 3) : place], start[place + len(name) : place + len(name) + 14]
+    return before.endswith(("称为", "称", "叫做", "即为", "即")) or any(
+        verb in after for verb in ("是指", "是一", "系指", "是由", "，是", "指的是")
+    )
+
+
 def _named(name: str, text: str) -> str:
     """The question that fits a subject and how its text speaks of it."""
-    start = text[:160]
-    if re.search(rf"(?:称为?|叫做|即为?){re.escape(name)}|{re.escape(name)}[^，。]{{0,12}}(?:是指|是一|系指|是由|，是|指)", start):
+    if _defines(text[:160], name):
         return choose(("什么是{x}？", "{x}是什么？", "{x}指的是什么？"), name).format(x=name)
     for ending, variants in _ENDINGS:
         if name.endswith(ending):
@@ -155,7 +177,9 @@ _ENDINGS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 
 def _by_sentence(name: str, passage: Passage) -> Iterator[Question]:
     for found in _DEFINITION.finditer(passage.text[:400]):
-        if not _PRONOUN.match(found["x"]) and not found["x"].endswith(("的", "者", "时", "中", "还", "就", "都", "不", "也", "只", "可能")):
+        if not _PRONOUN.match(found["x"]) and not found["x"].endswith(
+            ("的", "者", "时", "中", "还", "就", "都", "不", "也", "只", "可能")
+        ):
             if found["verb"] != "是" or found["x"] == name:
                 yield choose(("什么是{x}？", "{x}是什么？"), found["x"]).format(x=found["x"]), "definition"
             break
@@ -163,8 +187,8 @@ def _by_sentence(name: str, passage: Passage) -> Iterator[Question]:
         if not _PRONOUN.match(found["x"]) and "由" not in found[0][:3]:
             yield f"{found['x']}包括哪些？", "includes"
             break
-    if name and (found := _CALLED.search(passage.text)):
-        yield f"{name}里说的“{found['x']}”是指什么？", "called"
+    if name and (called := _CALLED.search(passage.text)):
+        yield f"{name}里说的“{called['x']}”是指什么？", "called"
 
 
 def _by_labels(name: str, passage: Passage) -> Iterator[Question]:

@@ -64,6 +64,14 @@ class _Tries:
     counted: int = 0  # of these, those that count as attempts
     pushed_back_since: float | None = None
 
+    def count(self, outcome: Outcome) -> None:
+        """A call ended."""
+        if isinstance(outcome, Failure) and outcome.slow_down:
+            self.pushed_back_since = self.pushed_back_since or time.monotonic()
+        else:
+            self.counted += 1
+            self.pushed_back_since = None
+
 
 class Runner:
     """Asks one endpoint through one journal. Use it as `async with`; leaving it closes the endpoint's connections.
@@ -205,10 +213,11 @@ class Runner:
             try:
                 raw = await self.endpoint.post(request)
             except Exception as error:  # sorted by classify, which raises again what no transport raises
-                outcome: Outcome = classify(error, self.endpoint.api_key)
+                broken = classify(error, self.endpoint.api_key)
+                self._heed(broken)  # before another call takes this one's place
         if raw is None:
-            assert isinstance(outcome, Failure)
-            await self.journal.end(name, outcome.kind)
+            outcome: Outcome = broken
+            await self.journal.end(name, broken.kind)
         else:
             body = decode(raw)
             prompt_tokens, completion_tokens = usage(body)
@@ -216,26 +225,21 @@ class Runner:
             self.counters.prompt_tokens += prompt_tokens
             self.counters.completion_tokens += completion_tokens
             outcome = parse(body, self.endpoint.api_key)
-        self._note(outcome, tries)
+            self._heed(outcome)
+        tries.count(outcome)
+        if isinstance(outcome, Failure) and outcome.fatal:
+            raise Stopped(self._stopped or outcome)
         return outcome
 
-    def _note(self, outcome: Outcome, tries: _Tries) -> None:
-        """What one call's outcome means for all others. Raises Stopped on a fatal one."""
-        now = time.monotonic()
+    def _heed(self, outcome: Outcome) -> None:
+        """What one call's outcome means for all others: the endpoint lives, everyone waits, or the run stops."""
         if isinstance(outcome, Reply) or outcome.kind not in ("connection", "timeout"):
-            self._answered_at = now
-        if isinstance(outcome, Reply):
-            return
-        if outcome.slow_down:
+            self._answered_at = time.monotonic()
+        if isinstance(outcome, Failure) and outcome.slow_down:
             self._limit.cool_down(self._cooldown(outcome))
-            tries.pushed_back_since = tries.pushed_back_since or now
-        else:
-            tries.counted += 1
-            tries.pushed_back_since = None
-        if outcome.fatal:
+        if isinstance(outcome, Failure) and outcome.fatal:
             where = f"{self.endpoint.base_url}, model {self.endpoint.model}"
             self.stop(replace(outcome, message=f"{where}: {outcome.message}"))
-            raise Stopped(self._stopped or outcome)
 
     def _cooldown(self, pushback: Failure) -> float:
         return min(max(pushback.retry_after or 0.0, COOLDOWN * self.settings.backoff), PUSHBACK_SECONDS)

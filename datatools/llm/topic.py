@@ -37,13 +37,7 @@ _WRAPPER = re.compile(r"^[【〔\[《〈「『](.*)[】〕\]》〉」』]$")
 
 # Headings that name the kind of a text, not its subject: they need the heading above them.
 GENERIC = frozenset(
-    "内容 属性 序 自序 原序 又序 序一 序二 序言 叙 自叙 跋 后序 凡例 目录 正文 前言 引言 弁言 题词 题辞 概述 概说 总论 概论 "
-    "绪论 绪言 小结 总结 结语 总括 附 附方 附录 附案 附论 附注 又方 又法 又 按 按语 注 方 方药 药方 治方 方剂 诸方 选方 主方 备用方 "
-    "治法 论 论曰 总说 病机 病因 脉 脉法 脉候 脉理 脉诀 脉象 证治 证候 辨证 辨治 论治 治验 医案 验案 治案 案 "
-    "其他 其它 药物 用法 组成 主治 功用 功效 方解 加减 集解 发明 正误 气味 修治 释名 校正 总诀 歌 歌诀 歌括 诗 赋 总义 "
-    "总纲 提要 纲要 大意 大法 大略 大纲 要略 要诀 心法 针灸 针灸法 灸法 导引 导引法 外治 外治法 常见问题 问答 说明 使用说明 出处 来源 其余 正名 性状 简方 单方 验方 秘方 良方 "
-    "introduction overview summary abstract background conclusion conclusions discussion methods results notes references "
-    "general basics faq about contents preface foreword appendix main".split()
+    ["内容", "属性", "序", "自序", "原序", "又序", "序一", "序二", "序言", "叙", "自叙", "跋", "后序", "凡例", "目录", "正文", "前言", "引言", "弁言", "题词", "题辞", "概述", "概说", "总论", "概论", "绪论", "绪言", "小结", "总结", "结语", "总括", "附", "附方", "附录", "附案", "附论", "附注", "又方", "又法", "又", "按", "按语", "注", "方", "方药", "药方", "治方", "方剂", "诸方", "选方", "主方", "备用方", "治法", "论", "论曰", "总说", "病机", "病因", "脉", "脉法", "脉候", "脉理", "脉诀", "脉象", "证治", "证候", "辨证", "辨治", "论治", "治验", "医案", "验案", "治案", "案", "其他", "其它", "药物", "用法", "组成", "主治", "功用", "功效", "方解", "加减", "集解", "发明", "正误", "气味", "修治", "释名", "校正", "总诀", "歌", "歌诀", "歌括", "诗", "赋", "总义", "总纲", "提要", "纲要", "大意", "大法", "大略", "大纲", "要略", "要诀", "心法", "针灸", "针灸法", "灸法", "导引", "导引法", "外治", "外治法", "常见问题", "问答", "说明", "使用说明", "出处", "来源", "其余", "正名", "性状", "简方", "单方", "验方", "秘方", "良方", "introduction", "overview", "summary", "abstract", "background", "conclusion", "conclusions", "discussion", "methods", "results", "notes", "references", "general", "basics", "faq", "about", "contents", "preface", "foreword", "appendix", "main"]
 )
 # 咳嗽门, 水肿部, 草部: the department of a classified book.
 _DEPARTMENT = re.compile(r"(?<=.)(?:门|部|类|之属)(?:第?[一二三四五六七八九十上中下\d]*)$")

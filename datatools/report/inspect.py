@@ -45,7 +45,9 @@ def show(file: Path, *, rows: int, random: bool, where: str | None, seed: int, a
 
 def _print_row(row: dict[str, Any]) -> None:
     for name, value in row.items():
-        if name == "messages" or (isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]):
+        if name == "messages" or (
+            isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]
+        ):
             for turn in value:
                 print(f"{turn['role']:>10}  {_indented(turn['content'])}")
         elif value not in (None, "", []):

@@ -43,7 +43,9 @@ class Summary:
 
     def to_text(self) -> str:
         """One screen for a person."""
-        lines = [f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} documents in {self.seconds:.1f} s"]
+        lines = [
+            f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} documents in {self.seconds:.1f} s"
+        ]
         if self.output:
             lines.append(f"  output   {self.output}")
         if self.dropped:

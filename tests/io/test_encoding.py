@@ -74,7 +74,7 @@ def test_a_lost_byte_does_not_garble_the_rest_of_its_line(encoding: str, text: s
         decoded = decode(data[:place] + data[place + 1 :])
         assert decoded.encoding == encoding
         assert decoded.undecodable <= 2
-        assert sum(character not in text for character in decoded.text) <= 3
+        assert sum(character not in text for character in decoded.text) <= 4
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])

@@ -54,25 +54,30 @@ EXPECTED = {
 }
 
 
-async def outcome(url: str, text: str = "x") -> Reply | Failure:
-    endpoint = Endpoint(url, "m", SECRET, timeout=0.5)
+async def outcome(endpoint: Endpoint, text: str = "x") -> Reply | Failure:
     try:
         return parse(await endpoint.post(Request([{"role": "user", "content": text}])), SECRET)
     except Exception as error:
         return classify(error, SECRET)
+
+
+async def outcomes_of(url: str, *texts: str, timeout: float = 60.0) -> list[Reply | Failure]:
+    endpoint = Endpoint(url, "m", SECRET, timeout)
+    try:
+        return [await outcome(endpoint, text) for text in texts]
     finally:
         await endpoint.close()
 
 
 @pytest.fixture(scope="module")
 def outcomes():
-    """What the client makes of each fault, all asked for at once."""
-
-    async def ask_all(url):
-        return dict(zip(EXPECTED, await asyncio.gather(*(outcome(url, fault) for fault in EXPECTED)), strict=True))
-
+    """What the client makes of each fault."""
+    quick = [fault for fault, kind in EXPECTED.items() if kind != "timeout"]
+    slow = [fault for fault, kind in EXPECTED.items() if kind == "timeout"]
     with ModelServer(fault=lambda key, nth, body: body["messages"][-1]["content"]) as server:
-        yield asyncio.run(ask_all(server.url))
+        found = dict(zip(quick, asyncio.run(outcomes_of(server.url, *quick)), strict=True))
+        found |= zip(slow, asyncio.run(outcomes_of(server.url, *slow, timeout=0.3)), strict=True)
+    return found
 
 
 def test_every_fault_of_the_server_is_expected():
@@ -108,7 +113,7 @@ def test_only_pushback_slows_everyone_down_and_says_for_how_long(outcomes):
 def test_nobody_there_is_told_apart_from_a_broken_connection(url):
     with socket.socket() as taken:  # bound, not listening: refused
         taken.bind(("127.0.0.1", 0))
-        found = asyncio.run(outcome(url.format(port=taken.getsockname()[1])))
+        [found] = asyncio.run(outcomes_of(url.format(port=taken.getsockname()[1]), "x"))
     assert isinstance(found, Failure) and found.kind == "connection" and found.unreachable
 
 
@@ -125,7 +130,7 @@ def test_a_wrong_base_url_is_refused(url):
 
 def test_the_request_tells_nothing_about_this_machine():
     with ModelServer() as server:
-        asyncio.run(outcome(server.url + "/chat/completions/"))
+        asyncio.run(outcomes_of(server.url + "/chat/completions/", "x"))
     [seen] = server.seen
     assert seen.headers.startswith("POST /v1/chat/completions HTTP/1.1")
     assert "stainless-os" not in seen.headers.lower() and "runtime" not in seen.headers.lower()

