@@ -10,6 +10,8 @@ import re
 import unicodedata
 from itertools import pairwise
 
+from datatools.io.scripts import subscript, superscript
+
 _FULL_WIDTH = {chr(0xFF01 + i): chr(0x21 + i) for i in range(94) if chr(0x21 + i).isalnum()}
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2028\u2029"
 
@@ -39,8 +41,9 @@ RESIDUE = (
     ("KT", re.compile(r"(?<![A-Za-z])(?:KT)+(?![A-Za-z])")),
     ("HT", re.compile(r"(?<![A-Za-z])(?:HT)+(?![A-Za-z])")),
     ("FS", re.compile(r"(?<![A-Za-z])(?:FS)+(?![A-Za-z])")),
-    ("<", re.compile(r"</?(?:br|BR|p|P|div|font|span)\s*/?>")),
+    ("<", re.compile(r"</?(?:br|p|div|font|span|sup|sub|i|b|em|strong|u)\s*/?>", re.IGNORECASE)),
 )
+_SCRIPT = re.compile(r"<(su[pb])>([^<]{1,24})</su[pb]>", re.IGNORECASE)  # D<sub>3</sub> in abstracts
 _SPACES = re.compile(r" {2,}")
 _LINE_END = re.compile(r" *\n *")
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -70,6 +73,8 @@ def normalise(text: str) -> str:
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
     text = _IN_TABLE.sub(lambda found: TABLE[found[0]], text)
+    if "</su" in text:
+        text = _SCRIPT.sub(_raised_or_lowered, text)
     for sign, residue in RESIDUE:
         if sign in text:
             text = residue.sub("", text)
@@ -77,6 +82,10 @@ def normalise(text: str) -> str:
     text = _SPACES.sub(" ", text)
     text = _BLANK_LINES.sub("\n\n", text)
     return join_wrapped(text).strip()
+
+
+def _raised_or_lowered(found: re.Match[str]) -> str:
+    return superscript(found[2]) if found[1].lower() == "sup" else subscript(found[2])
 
 
 def join_wrapped(text: str) -> str:

@@ -32,6 +32,13 @@ BLOCKS = {
 }
 # fmt: on
 HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
+# Names that page templates give to what surrounds the article; whole names only, so that `meta-analysis` stays.
+FURNITURE = re.compile(
+    r"(?:nav|navbar|navigation|menu|topbar|breadcrumbs?|crumbs?|sidebar|side-?bar|footer|header|site-?(?:header|footer)"
+    r"|related(?:-?(?:posts?|articles?|links?))?|recommend(?:ed|ation)?s?|share|sharing|social(?:-?(?:links|share))?"
+    r"|comments?|ads?|advert(?:isement)?s?|banner|copyright|cookies?(?:-?banner)?|pagination|pager|tags?|(?:post|entry|article)?-?meta"
+    r"|qr-?code|print|toolbar|search(?:-?(?:box|form))?|login)",
+)
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 LAYOUT = {"table", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol"}  # a table that holds these lays out the page
 HAN = "\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
@@ -146,7 +153,10 @@ def is_dropped(element: Any, tag: str) -> bool:
     """Whether an element is no part of what the page says."""
     if tag in DROPPED or element.get("hidden") is not None or element.get("aria-hidden") == "true":
         return tag != "html" and tag != "body"
-    return bool(HIDDEN_STYLE.search(element.get("style") or ""))
+    if HIDDEN_STYLE.search(element.get("style") or ""):
+        return True
+    named = {*(element.get("class") or "").lower().split(), (element.get("id") or "").lower()}
+    return any(FURNITURE.fullmatch(name) for name in named)
 
 
 def whole(element: Any, tag: str) -> Heading | Block | str | None:

@@ -25,13 +25,16 @@ _CROSS_REFERENCE = re.compile(
     re.IGNORECASE,
 )
 
+# 可能与以下因素相关。 as the whole of a section: what it announces stands in the sections below.
+_ANNOUNCEMENT = re.compile(r"\A[^\n]{0,60}(?:以下|如下|下列|下述|the following)[^。\n]{0,16}[。：:.]?\s*\Z")
+
 
 def questions(passage: Passage) -> Iterator[Question]:
     """Questions that `passage` answers, the most natural first; nothing when no rule fits.
 
     Later ones are more specific, so that a caller can go on when a question is already taken.
     """
-    if _CROSS_REFERENCE.match(passage.text):
+    if _CROSS_REFERENCE.match(passage.text) or _ANNOUNCEMENT.search(passage.text):
         return
     fields = passage.document.meta.get("fields") or {}
     if rules_fields.is_listing(fields, passage.text):

@@ -134,7 +134,8 @@ def _study(title: str) -> Question:
         return title.rstrip("?").strip() + "?", "title_question"
     for pattern, question in _TITLES:
         if found := pattern.match(title.split(": ")[0]):
-            return question.format(a=_lower(found["a"]), b=found["b"].rstrip(" .")), "title"
+            first = found["a"] if _is_title_case(title) else _lower(found["a"])
+            return question.format(a=first, b=found["b"].rstrip(" .")), "title"
     if len(title.split()) <= 5:
         return f"What should I know about {_lower(title)}?", "title"
     return choose(
@@ -162,6 +163,11 @@ def _by_opening(about: str, passage: Passage) -> Iterator[Question]:
 def _calm(heading: str) -> str:
     """A heading set in capitals as a sentence would have it; acronyms in other headings stay."""
     return heading.capitalize() if heading.isupper() and len(heading) > 5 else heading
+
+
+def _is_title_case(title: str) -> bool:
+    words = [word for word in title.split() if len(word) > 3]
+    return sum(word[0].isupper() for word in words) > len(words) / 2
 
 
 def _unslugged(title: str) -> str:

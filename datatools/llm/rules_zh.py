@@ -120,6 +120,8 @@ def _by_heading(heads: tuple[str, ...], title: str, passage: Passage) -> Iterato
         if above:
             yield choose(_ABOUT, above[-1]).format(x=above[-1]), "overview"
         return
+    if own.startswith(("与", "和")) and above:
+        own = above[-1] + own
     if not _SUBJECT.match(own) or _ASKED.search(own):
         return
     if len(own) < 3 and above:

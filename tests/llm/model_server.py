@@ -156,6 +156,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self.server.connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.server.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -219,6 +223,7 @@ class ModelServer:
         self.seen: list[Seen] = []
         self.count: Counter[str] = Counter()  # requests by key
         self.port = 0
+        self.connections: set[_Connection] = set()
         self._log = log.open("ab", buffering=0) if log else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -254,7 +259,13 @@ class ModelServer:
         )
         self.port = server.sockets[0].getsockname()[1]
         ready()
-        await asyncio.sleep(lifetime)
+        try:
+            await asyncio.sleep(lifetime)
+        finally:
+            server.close()
+            for connection in self.connections:
+                connection.transport.abort()
+            await asyncio.sleep(0)  # for the sockets to close
 
     def __enter__(self) -> ModelServer:
         ready = threading.Event()
