@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -146,9 +145,7 @@ def _add_document(document: Document, settings: PassageSettings, rows: _Rows, as
         return
     texts = passages(document.text, settings.characters, settings.words)
     for part, text in enumerate(texts):
-        piece = copy(document)
-        piece.id = document.id if len(texts) == 1 else f"{document.id}.{part + 1}"
-        piece.text = text.strip()
+        piece = document.piece(text.strip(), id=document.id if len(texts) == 1 else f"{document.id}.{part + 1}")
         if _too_short(piece, rows):
             continue
         made = _rule_pairs(Passage(piece, part, len(texts)), settings.pairs, asked)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from schemas.document import Document
 
@@ -36,10 +35,9 @@ def entries(document: Document) -> Iterator[Document]:
         another = bool(_ANOTHER.fullmatch(name)) and bool(main)
         found.append((start, (main, name) if another else (name,), body))
         main = main if another else name
-    for offset, path, body in found:
+    for place, (offset, path, body) in enumerate(found, 1):
         if body.strip():
-            section = document.section + path
-            yield replace(document, text=body, offset=document.offset + offset, section=section)
+            yield document.piece(body, id=f"{document.id}.{place}", offset=document.offset + offset, section=path)
 
 
 def _clean(name: str) -> str:

@@ -78,10 +78,13 @@ def normalise(text: str) -> str:
     for sign, residue in RESIDUE:
         if sign in text:
             text = residue.sub("", text)
-    text = _LINE_END.sub("\n", text)
-    text = _SPACES.sub(" ", text)
-    text = _BLANK_LINES.sub("\n\n", text)
-    return join_wrapped(text).strip()
+    if " \n" in text or "\n " in text:
+        text = _LINE_END.sub("\n", text)
+    if "  " in text:
+        text = _SPACES.sub(" ", text)
+    if "\n\n\n" in text:
+        text = _BLANK_LINES.sub("\n\n", text)
+    return join_wrapped(text.strip())
 
 
 def _raised_or_lowered(found: re.Match[str]) -> str:
@@ -114,9 +117,11 @@ def join_wrapped(text: str) -> str:
 
 
 def _goes_on(line: str, following: str, went_on: bool) -> bool:
-    if not line or not following or _OWN_LINE.match(following):
+    if not line or not following:
         return False
     last = line[-1]
+    if (last in _SENTENCE_END and last not in "）)") or _OWN_LINE.match(following):
+        return False
     if last in _GOES_ON:
         return not line.startswith("|")
     if last in "）)" and len(line) >= _WRAPPED_HAN and line.count(" ") > 2:

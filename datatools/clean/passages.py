@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 TARGET_CHARACTERS = 800  # Chinese, Japanese, Korean
 TARGET_WORDS = 500  # everything else
 
-_SPACED = re.compile(r"[A-Za-zÀ-ɏЀ-ӿ؀-ۿ]")
-_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]")
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]+")
 # A full stop inside 3.5 or e.g. ends nothing, so Latin stops need white space and a capital, digit or quote behind.
 _SENTENCE_END = re.compile(
     r"[。！？；…]+[”』」’）)】\]]*\s*"
@@ -42,7 +41,7 @@ def passages(text: str, characters: int = TARGET_CHARACTERS, words: int = TARGET
 def _measure(text: str, characters: int, words: int) -> tuple[Callable[[str], int], int]:
     """How long a piece is, and the target in the same unit."""
     head = text[:400]
-    if len(_UNSPACED.findall(head)) * 4 >= len(_SPACED.findall(head)):
+    if not head.isascii() and 5 * sum(map(len, _UNSPACED.findall(head))) >= len(head):
         return len, characters
     return lambda piece: len(piece.split()), words
 

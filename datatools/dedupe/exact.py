@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-_SPACE = re.compile(r"\s+")
 _NO_WORD = re.compile(r"[\W_]+")
 
 
 def text_key(text: str) -> bytes:
     """xxh3-128 of a text without white space: equal for texts that differ only in layout."""
-    return xxhash.xxh3_128_digest(_SPACE.sub("", text).encode("utf-8", "surrogatepass"))
+    return xxhash.xxh3_128_digest("".join(text.split()).encode("utf-8", "surrogatepass"))
 
 
 def question_key(question: str) -> bytes:

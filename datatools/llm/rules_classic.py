@@ -44,6 +44,7 @@ _VERSE = re.compile(r"[歌赋诀诗括]$")
 _TREATISE = re.compile(r"[论辨辩说解考释法篇问答略要义图象]$|总论|大法")
 _COMMENT = re.compile(r"^\s*(?:【(?P<mark>[^】]{1,6})】|[（(]?(?P<who>[\u3400-\u9fff]{2,6})(?:曰|云|按)[：:])")
 _ALIASES = re.compile(r"[（(][\u3400-\u9fff]{1,8}(?: [\u3400-\u9fff□]{1,8})*[）)]")
+_STOPS = re.compile(r"[。；，、]+")
 _ANOTHER = re.compile(r"^又(?:一)?[方法]$")
 
 
@@ -93,7 +94,7 @@ def _quoted(name: str) -> str:
 
 def _list(text: str) -> str:
     """A heading cut into clauses by full stops, as one enumeration."""
-    return re.sub(r"[。；，、]+", "，", text).strip("，")
+    return _STOPS.sub("，", text).strip("，")
 
 
 def _by_kind(name: str, heads: tuple[str, ...], text: str, book: str) -> Question | None:

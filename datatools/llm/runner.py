@@ -193,7 +193,7 @@ class Runner:
     async def _send(self, request: Request, name: bytes, tries: _Tries) -> Outcome:
         retrying = AsyncRetrying(
             retry=retry_if_result(lambda outcome: isinstance(outcome, Failure) and outcome.retry),
-            wait=lambda state: self._wait(_failed(state), state),
+            wait=lambda state: self._wait(_failed(state), state, tries),
             stop=lambda state: self._give_up(_failed(state), tries),
             sleep=self._sleep,
             retry_error_callback=_failed,
@@ -244,7 +244,9 @@ class Runner:
     def _cooldown(self, pushback: Failure) -> float:
         return min(max(pushback.retry_after or 0.0, COOLDOWN * self.settings.backoff), PUSHBACK_SECONDS)
 
-    def _wait(self, outcome: Failure, state: RetryCallState) -> float:
+    def _wait(self, outcome: Failure, state: RetryCallState, tries: _Tries) -> float:
+        if outcome.unreachable:  # no server is spared by spreading the calls, and the unluckiest ends the run
+            return self.settings.backoff * min(2.0 ** (tries.counted - 1), LONGEST_BACKOFF)
         wait = self._backoff(state)
         return wait + self._cooldown(outcome) if outcome.slow_down else max(wait, outcome.retry_after or 0.0)
 

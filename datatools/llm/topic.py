@@ -27,6 +27,7 @@ _NUMBERING = re.compile(
     rf")[\s：:·.．、—-]*",
     re.IGNORECASE,
 )
+_FULL_WIDTH_DIGITS = {0xFF10 + digit: str(digit) for digit in range(10)}
 _TRAILING = re.compile(
     r"(?:[（(〔【\[](?:附|见|[一二三四五六七八九十\d]{1,3}[）)〕】\]])[^（(]*|[\s：:。，、,.;；·—-]+)$"
 )
@@ -37,161 +38,26 @@ _WRAPPER = re.compile(r"^[【〔\[《〈「『](.*)[】〕\]》〉」』]$")
 
 # Headings that name the kind of a text, not its subject: they need the heading above them.
 GENERIC = frozenset(
-    [
-        "内容",
-        "属性",
-        "序",
-        "自序",
-        "原序",
-        "又序",
-        "序一",
-        "序二",
-        "序言",
-        "叙",
-        "自叙",
-        "跋",
-        "后序",
-        "凡例",
-        "目录",
-        "正文",
-        "前言",
-        "引言",
-        "弁言",
-        "题词",
-        "题辞",
-        "概述",
-        "概说",
-        "总论",
-        "概论",
-        "绪论",
-        "绪言",
-        "小结",
-        "总结",
-        "结语",
-        "总括",
-        "附",
-        "附方",
-        "附录",
-        "附案",
-        "附论",
-        "附注",
-        "又方",
-        "又法",
-        "又",
-        "按",
-        "按语",
-        "注",
-        "方",
-        "方药",
-        "药方",
-        "治方",
-        "方剂",
-        "诸方",
-        "选方",
-        "主方",
-        "备用方",
-        "治法",
-        "论",
-        "论曰",
-        "总说",
-        "病机",
-        "病因",
-        "脉",
-        "脉法",
-        "脉候",
-        "脉理",
-        "脉诀",
-        "脉象",
-        "证治",
-        "证候",
-        "辨证",
-        "辨治",
-        "论治",
-        "治验",
-        "医案",
-        "验案",
-        "治案",
-        "案",
-        "其他",
-        "其它",
-        "药物",
-        "用法",
-        "组成",
-        "主治",
-        "功用",
-        "功效",
-        "方解",
-        "加减",
-        "集解",
-        "发明",
-        "正误",
-        "气味",
-        "修治",
-        "释名",
-        "校正",
-        "总诀",
-        "歌",
-        "歌诀",
-        "歌括",
-        "诗",
-        "赋",
-        "总义",
-        "总纲",
-        "提要",
-        "纲要",
-        "大意",
-        "大法",
-        "大略",
-        "大纲",
-        "要略",
-        "要诀",
-        "心法",
-        "针灸",
-        "针灸法",
-        "灸法",
-        "导引",
-        "导引法",
-        "外治",
-        "外治法",
-        "常见问题",
-        "问答",
-        "说明",
-        "使用说明",
-        "出处",
-        "来源",
-        "其余",
-        "正名",
-        "性状",
-        "简方",
-        "单方",
-        "验方",
-        "秘方",
-        "良方",
-        "introduction",
-        "overview",
-        "summary",
-        "abstract",
-        "background",
-        "conclusion",
-        "conclusions",
-        "discussion",
-        "methods",
-        "results",
-        "notes",
-        "references",
-        "general",
-        "basics",
-        "faq",
-        "about",
-        "contents",
-        "preface",
-        "foreword",
-        "appendix",
-        "main",
-    ]
+    """
+    内容 属性 序 自序 原序 又序 序一 序二 序言 叙 自叙 跋 后序 凡例 目录 正文 前言 引言 弁言 题词 题辞 概述
+    概说 总论 概论 绪论 绪言 小结 总结 结语 总括 附 附方 附录 附案 附论 附注 又方 又法 又 按 按语 注 方 方药
+    药方 治方 方剂 诸方 选方 主方 备用方 治法 论 论曰 总说 病机 病因 脉 脉法 脉候 脉理 脉诀 脉象 证治 证候
+    辨证 辨治 论治 治验 医案 验案 治案 案 其他 其它 药物 用法 组成 主治 功用 功效 方解 加减 集解 发明 正误
+    气味 修治 释名 校正 总诀 歌 歌诀 歌括 诗 赋 总义 总纲 提要 纲要 大意 大法 大略 大纲 要略 要诀 心法 针灸
+    针灸法 灸法 导引 导引法 外治 外治法 常见问题 问答 说明 使用说明 出处 来源 其余 正名 性状 简方 单方 验方
+    秘方 良方 introduction overview summary abstract background conclusion conclusions discussion methods
+    results notes references general basics faq about contents preface foreword appendix main
+    """.split()
 )
 # 咳嗽门, 水肿部, 草部: the department of a classified book.
 _DEPARTMENT = re.compile(r"(?<=.)(?:门|部|类|之属)(?:第?[一二三四五六七八九十上中下\d]*)$")
+
+
+_LEVELS = re.compile(r"[\\/·]")
+_LABELS = re.compile(
+    r"^(?:\s|[（(【〔\[][^）)】〕\]]{0,40}[）)】〕\]]|[○●◎◆•·※*#\-]|[\d一二三四五六七八九十]{1,3}[、.．)）])+"
+)
+_CLAUSE_END = re.compile(r"[\n。，；：！？、（(,;:!?]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +81,7 @@ def subject(heading: str) -> str:
     >>> subject("第二节 高血压（hypertension）"), subject("３０.阿魏"), subject("卷第二"), subject("（一）病因：")
     ('高血压', '阿魏', '', '病因')
     """
-    text = heading.strip().translate({0xFF10 + digit: str(digit) for digit in range(10)})
+    text = heading.strip().translate(_FULL_WIDTH_DIGITS)
     text = _HAN_SPACE.sub("", text)
     while (shorter := _NUMBERING.sub("", text, count=1)) != text:
         text = shorter
@@ -243,7 +109,7 @@ def subjects(section: tuple[str, ...]) -> tuple[str, ...]:
     >>> subjects(("卷之三十三", "积聚门", "病机"))
     ('积聚', '病机')
     """
-    parts = [part for heading in section for part in re.split(r"[\\/·]", heading)]
+    parts = [part for heading in section for part in _LEVELS.split(heading)]
     cleaned = [_DEPARTMENT.sub("", subject(part)) for part in parts]
     kept: list[str] = []
     for name in cleaned:
@@ -272,10 +138,5 @@ def opening(text: str, most: int = 18) -> str:
     >>> opening("（《千金》）治伤寒病后呕哕不下食，此由初病时热盛")
     '治伤寒病后呕哕不下食'
     """
-    text = re.sub(
-        r"^(?:\s|[（(【〔\[][^）)】〕\]]{0,40}[）)】〕\]]|[○●◎◆•·※*#\-]|[\d一二三四五六七八九十]{1,3}[、.．)）])+",
-        "",
-        text,
-    )
-    clause = re.split(r"[\n。，；：！？、（(,;:!?]", text, maxsplit=1)[0].strip(" “”‘’「」『』《》\"'")
+    clause = _CLAUSE_END.split(_LABELS.sub("", text[:400]), maxsplit=1)[0].strip(" “”‘’「」『』《》\"'")
     return clause[:most]
