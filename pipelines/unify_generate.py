@@ -18,7 +18,7 @@ import pyarrow as pa
 from datatools.checks.check import check_pair, check_question
 from datatools.dedupe.exact import question_key
 from datatools.engine.work import Work
-from datatools.io.atomic import RowGroupWriter, parquet_writer
+from datatools.io.atomic import part_writer
 from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key
 from datatools.llm.errors import Failure
 from datatools.llm.journal import Journal
@@ -188,7 +188,7 @@ async def _write(results: AsyncIterator[_Made], merge: Merge, work: Work, runner
     source_pairs = _Grouped(merge.source_pairs())
     with ExitStack() as files:
         writers = {
-            name: files.enter_context(parquet_writer(work.part(GENERATED, name), schema))
+            name: files.enter_context(part_writer(work.part(GENERATED, name), schema))
             for name, schema in _STREAMS.items()
         }
         bar = files.enter_context(progress.bar("asking", merge.kept_passages))
@@ -197,18 +197,18 @@ async def _write(results: AsyncIterator[_Made], merge: Merge, work: Work, runner
                 made.rows["pairs"] = source_pairs.of(made.number)
             for name, rows in made.rows.items():
                 pending[name] += rows
-                _flush(writers[name], pending[name], _TABLE_ROWS)
+                _flush(writers[name], _STREAMS[name], pending[name], _TABLE_ROWS)
             counters = runner.counters
             bar.advance(
                 detail=f"{counters.sent} sent, {counters.cached} from the journal, {runner.in_flight} in flight"
             )
         for name, rows in pending.items():
-            _flush(writers[name], rows, 1)
+            _flush(writers[name], _STREAMS[name], rows, 1)
 
 
-def _flush(writer: RowGroupWriter, rows: list[dict[str, Any]], at_least: int) -> None:
+def _flush(writer: pa.RecordBatchWriter, schema: pa.Schema, rows: list[dict[str, Any]], at_least: int) -> None:
     if len(rows) >= at_least:
-        writer.write(pa.Table.from_pylist(rows, schema=writer.schema))
+        writer.write(pa.Table.from_pylist(rows, schema=schema))
         rows.clear()
 
 

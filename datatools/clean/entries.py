@@ -41,4 +41,4 @@ def entries(document: Document) -> Iterator[Document]:
 
 
 def _clean(name: str) -> str:
-    return re.sub(r"\s+", "", name)
+    return "".join(name.split())

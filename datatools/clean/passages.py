@@ -32,6 +32,8 @@ def passages(text: str, characters: int = TARGET_CHARACTERS, words: int = TARGET
     >>> passages("头痛三日。\\n发热，咳嗽。\\n乏力。", characters=12)
     ['头痛三日。\\n', '发热，咳嗽。\\n乏力。']
     """
+    if len(text) <= min(characters, words):
+        return [text] if text else []
     size, target = _measure(text, characters, words)
     if size(text) <= target:
         return [text] if text else []

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from datatools.engine.units import Unit
 from datatools.engine.work import Work
-from datatools.io.atomic import RowGroupWriter, parquet_writer
+from datatools.io.atomic import part_writer
 
 # (unit, settings, tally) → (stream, rows) …; a module-level function, so that a spawned process can import it.
 UnitFunction: TypeAlias = Callable[[Unit, Any, "Counter[str]"], Iterator[tuple[str, pa.Table]]]
@@ -31,8 +31,8 @@ def run_unit(
     """Read one unit, apply `function` and write its streams, each whole or not at all; returns what was counted."""
     tally: Counter[str] = Counter()
     with ExitStack() as files:
-        writers: dict[str, RowGroupWriter] = {
-            stream: files.enter_context(parquet_writer(work.part(unit.key, stream), schema))
+        writers = {
+            stream: files.enter_context(part_writer(work.part(unit.key, stream), schema))
             for stream, schema in schemas.items()
         }
         for stream, rows in function(unit, settings, tally):

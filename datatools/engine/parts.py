@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from datatools.engine.work import Work
-
-BATCH_ROWS = 4096
 
 
 class Parts:
@@ -20,20 +18,19 @@ class Parts:
 
     def __init__(self, work: Work, keys: Sequence[str], stream: str) -> None:
         self._paths = [work.part(key, stream) for key in keys]
-        sizes = [pq.read_metadata(path).num_rows for path in self._paths]
+        sizes = [_rows(path) for path in self._paths]
         self.starts: list[int] = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
 
     def __len__(self) -> int:
         return self.starts[-1]
 
     def batches(self, columns: list[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
-        """Tables of at most a few thousand rows with the number of their first row."""
+        """Tables of a few thousand rows with the number of their first row."""
         for start, path in zip(self.starts, self._paths, strict=False):
             number = start
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-                    yield number, pa.Table.from_batches([batch])
-                    number += batch.num_rows
+            for batch in _batches(path, columns):
+                yield number, pa.Table.from_batches([batch])
+                number += batch.num_rows
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Every row with its number."""
@@ -61,6 +58,23 @@ class Parts:
                 places = (np.flatnonzero(mask) + start).tolist()
                 found.update(zip(places, table.filter(pa.array(mask)).to_pylist(), strict=True))
         return found
+
+
+def _batches(path: Path, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(str(path)) as file:
+        reader = pa.ipc.open_file(file)
+        if columns is not None:
+            fields = [reader.schema.get_field_index(name) for name in columns]
+            reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
+        for index in range(reader.num_record_batches):
+            yield reader.get_batch(index)
+
+
+def _rows(path: Path) -> int:
+    with pa.memory_map(str(path)) as file:
+        # The footer does not say; one column is enough to know, and only that one is unpacked.
+        reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=[0]))
+        return sum(reader.get_batch(index).num_rows for index in range(reader.num_record_batches))
 
 
 def _fixed(column: pa.ChunkedArray) -> npt.NDArray[np.void]:

@@ -39,7 +39,7 @@ class Work:
 
     def part(self, key: str, stream: str) -> Path:
         """The file that holds one stream of one unit."""
-        return self.parts / f"{key}.{stream}.parquet"
+        return self.parts / f"{key}.{stream}.arrow"
 
     def finish(self, key: str, tally: Mapping[str, int]) -> None:
         """Record a unit whose parts are all in place."""

@@ -47,6 +47,12 @@ def remove_leftovers(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+# Columns with few different values.
+_REPEATING = frozenset(
+    "task language source source_type generator prompt license title step rule class judge exam department".split()
+)
+
+
 class RowGroupWriter:
     """A parquet file written in row groups of a fixed number of rows, however the rows arrive.
 
@@ -59,7 +65,9 @@ class RowGroupWriter:
         self._rows = rows
         self._pending: list[pa.Table] = []
         self._count = 0
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        # A dictionary of texts that never repeat costs a third of the time and is thrown away again.
+        repeating = [name for name in schema.names if name in _REPEATING]
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating)
 
     def write(self, table: pa.Table) -> None:
         """Add rows; whole row groups go to the file."""
@@ -102,4 +110,16 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[RowGroupWriter]:
         except BaseException:
             writer.abort()
             raise
+        writer.close()
+
+
+@contextmanager
+def part_writer(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchWriter]:
+    """A writer of Arrow tables, for parts that this project alone reads back; the file appears when the block ends
+    well. Three times as fast to write and read as parquet."""
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as file:
+        # Not a with block: closing after a failed write would fail again and hide the first error.
+        writer = pa.ipc.new_file(file, schema, options=options)
+        yield writer
         writer.close()

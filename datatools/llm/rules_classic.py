@@ -44,6 +44,11 @@ _VERSE = re.compile(r"[歌赋诀诗括]$")
 _TREATISE = re.compile(r"[论辨辩说解考释法篇问答略要义图象]$|总论|大法")
 _COMMENT = re.compile(r"^\s*(?:【(?P<mark>[^】]{1,6})】|[（(]?(?P<who>[\u3400-\u9fff]{2,6})(?:曰|云|按)[：:])")
 _ALIASES = re.compile(r"[（(][\u3400-\u9fff]{1,8}(?: [\u3400-\u9fff□]{1,8})*[）)]")
+_PREPARATION_BOOK = re.compile(r"炮|修|制|雷公")
+_FORMULA_WORD = re.compile(r"(?:[诸各杂众神妙良效灵验之]*方论?|法)[。]?$")
+_BRACKET = re.compile(r"[（(〔]")
+_TAKE_THIS = re.compile(r"[。，]?宜?[服用]此$")
+_BEFORE_DRUG = re.compile(r"^\s*[上右][以取用]?")
 _STOPS = re.compile(r"[。；，、]+")
 _ANOTHER = re.compile(r"^又(?:一)?[方法]$")
 
@@ -117,7 +122,7 @@ def _by_kind(name: str, heads: tuple[str, ...], text: str, book: str) -> Questio
         return f"{book}中的“{_list(name)}”讲的是什么道理？", "classic_treatise"
     if (_DISEASE.search(name) or _DISEASE.search(own)) and not _ACTION.match(own):
         return _disease(name, text, book)
-    if len(own) <= 5 and _PREPARED.match(text) and re.search(r"炮|修|制|雷公", book + "".join(heads[:-1])):
+    if len(own) <= 5 and _PREPARED.match(text) and _PREPARATION_BOOK.search(book + "".join(heads[:-1])):
         return f"{book}中{own}应当怎样炮制？", "classic_preparation"
     return None
 
@@ -146,14 +151,14 @@ def _illness(heading: str) -> str:
         return ""
     what = treated["what"]
     named = _NAMED_FORMULA.search(what)
-    what = what[: named.start()] if named else re.sub(r"(?:[诸各杂众神妙良效灵验之]*方论?|法)[。]?$", "", what)
-    what = re.split(r"[（(〔]", re.sub(r"[。，]?宜?[服用]此$", "", what))[0]
+    what = what[: named.start()] if named else _FORMULA_WORD.sub("", what)
+    what = _BRACKET.split(_TAKE_THIS.sub("", what), maxsplit=1)[0]
     return _list(what)[:48].strip("，")
 
 
 def _another(heading: str, text: str, book: str) -> Question | None:
     """又方: another formula for the indication of the entry before."""
-    drug = re.split(r"\s", opening(re.sub(r"^\s*[上右][以取用]?", "", text), 12))[0]
+    drug = opening(_BEFORE_DRUG.sub("", text), 12).split(" ", 1)[0]
     illness = _illness(heading) or _quoted(heading)
     if len(drug) < 2:
         return None

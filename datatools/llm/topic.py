@@ -53,6 +53,8 @@ GENERIC = frozenset(
 _DEPARTMENT = re.compile(r"(?<=.)(?:门|部|类|之属)(?:第?[一二三四五六七八九十上中下\d]*)$")
 
 
+# Most headings are a bare name: nothing to clean, and no numeral or 卷 that could be all of it.
+_PLAIN = re.compile(r"(?![第卷附内外前后续上中下零〇一二三四五六七八九十百千廿卅案])[\u3400-\u9fff]{2,12}")
 _LEVELS = re.compile(r"[\\/·]")
 _LABELS = re.compile(
     r"^(?:\s|[（(【〔\[][^）)】〕\]]{0,40}[）)】〕\]]|[○●◎◆•·※*#\-]|[\d一二三四五六七八九十]{1,3}[、.．)）])+"
@@ -81,6 +83,8 @@ def subject(heading: str) -> str:
     >>> subject("第二节 高血压（hypertension）"), subject("３０.阿魏"), subject("卷第二"), subject("（一）病因：")
     ('高血压', '阿魏', '', '病因')
     """
+    if _PLAIN.fullmatch(heading):
+        return heading
     text = heading.strip().translate(_FULL_WIDTH_DIGITS)
     text = _HAN_SPACE.sub("", text)
     while (shorter := _NUMBERING.sub("", text, count=1)) != text:
@@ -109,10 +113,9 @@ def subjects(section: tuple[str, ...]) -> tuple[str, ...]:
     >>> subjects(("卷之三十三", "积聚门", "病机"))
     ('积聚', '病机')
     """
-    parts = [part for heading in section for part in _LEVELS.split(heading)]
-    cleaned = [_DEPARTMENT.sub("", subject(part)) for part in parts]
     kept: list[str] = []
-    for name in cleaned:
+    for part in (part for heading in section for part in _LEVELS.split(heading)):
+        name = _DEPARTMENT.sub("", subject(part))
         if name and (not kept or kept[-1] != name):
             kept.append(name)
     return tuple(kept)
