@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ STREAMS = {"passages": PASSAGES, "pairs": PAIRS, "trace": TRACE, "notes": NOTES}
 SHORTEST_HAN, SHORTEST_LATIN = 15, 60
 # The language of a book is that of most of its sections: a list of herbs alone has no function words to tell it by.
 LANGUAGE_WINDOW, SHORT_FOR_LANGUAGE = 200, 300
+# A book that says when it was written need not be judged by its words.
+OLD_DYNASTY = re.compile(r"[秦汉魏晋南北朝梁陈隋唐五代宋辽金元明清]")
 BATCH = 2000
 
 
@@ -133,6 +136,8 @@ def _tell_languages(window: list[Document]) -> None:
         chinese = document.language in ("zh", "lzh") and most in ("zh", "lzh")
         if document.language == "und" or (chinese and len(document.text) < SHORT_FOR_LANGUAGE):
             document.language = most
+        if document.language == "zh" and OLD_DYNASTY.search(str(document.meta.get("dynasty", ""))):
+            document.language = "lzh"
         if document.language == "lzh" and document.source_type in ("", "other", "book"):
             document.source_type = "classic"
 

@@ -36,7 +36,7 @@ _IN_TABLE = re.compile("[" + re.escape("".join(TABLE)) + "]")
 
 # What typesetting programs and page images left behind in the digitised classics, each with a cheap sign of it.
 RESIDUE = (
-    ("\\", re.compile(r"\\(?:ps|pS|pt|pd|pe|p|c|d|b|r|x)\d{0,3}(?![A-Za-z])")),  # \x…\x around bold, \p04, \ps127
+    ("\\", re.compile(r"\\[A-Za-z]{0,2}\d{0,3}(?![A-Za-z])")),  # \x…\x around bold, \p04, \ps127, a lone \
     (".", re.compile(r"[A-Za-z_]{0,3}\d{0,4}\.(?:bmp|BMP|jpg|JPG|gif|GIF)")),
     ("KT", re.compile(r"(?<![A-Za-z])(?:KT)+(?![A-Za-z])")),
     ("HT", re.compile(r"(?<![A-Za-z])(?:HT)+(?![A-Za-z])")),

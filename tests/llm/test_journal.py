@@ -185,7 +185,7 @@ def test_a_second_process_reads_and_writes_beside_the_first(path):
     with Journal(path) as journal:
         writing(journal, ("finish", KEY, b"mine"))
         process = writer(path, 1)
-        while "finished 20\n" != process.stdout.readline():
+        while process.stdout.readline() != "finished 20\n":
             assert process.poll() is None
         writing(journal, ("finish", OTHER, b"also mine"))
         process.kill()

@@ -56,7 +56,32 @@ def test_an_unusable_reply_says_of_which_class_it_is(body, kind):
     assert isinstance(outcome, Failure) and outcome.kind == kind
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["choices", "message", "content", "finish_reason", "usage", "error", "code", "model", "prompt_tokens"]), inner, max_size=4), max_leaves=12))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "choices",
+                        "message",
+                        "content",
+                        "finish_reason",
+                        "usage",
+                        "error",
+                        "code",
+                        "model",
+                        "prompt_tokens",
+                    ]
+                ),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    )
+)
 def test_no_json_makes_the_parser_raise(value):
     raw = json.dumps(value).encode()
     assert isinstance(parse(raw), Reply | Failure)
@@ -127,7 +152,7 @@ def test_what_models_put_around_a_text_is_taken_off(written, meant):
     assert plain_text(written) == meant
 
 
-@given(st.text(alphabet="问答题：:QA1. （）()“”\"「」`\n水B<think>/", max_size=40))
+@given(st.text(alphabet='问答题：:QA1. （）()“”"「」`\n水B<think>/', max_size=40))
 def test_plain_text_is_one_piece_of_the_text_and_stable(text):
     plain = plain_text(text)
     assert plain in text and plain_text(plain) == plain

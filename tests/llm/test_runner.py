@@ -83,7 +83,8 @@ def test_equal_requests_in_flight_are_sent_once(path):
 
 
 @pytest.mark.parametrize(
-    "fault", ["rate", "server", "busy:0", "reset", "reset_body", "short", "truncated_json", "html", "error_200"]
+    "fault",
+    ["rate", "server", "busy:0", "reset", "reset_body", "short", "truncated_json", "html", "error_200"]
     + ["no_choices", "null", "blank", "bad_utf8", "not_http", "bad_gzip"],
 )
 def test_what_passes_is_tried_again(path, fault):
@@ -136,7 +137,9 @@ def test_a_truncated_answer_is_asked_for_once_more_with_twice_the_room(path):
 
 def test_retry_after_holds_back_every_call(path):
     with ModelServer(fault=planned({"x0": ["rate:0.3"]})) as server:
-        outcomes, _ = run(path, server.url, *[asked(f"x{i}") for i in range(12)], settings=replace(QUICK, concurrency=1))
+        outcomes, _ = run(
+            path, server.url, *[asked(f"x{i}") for i in range(12)], settings=replace(QUICK, concurrency=1)
+        )
     assert all(isinstance(outcome, Reply) for outcome in outcomes)
     pushed_back = next(index for index, seen in enumerate(server.seen) if seen.fault)
     answered = server.seen[pushed_back].arrival

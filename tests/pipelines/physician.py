@@ -6,7 +6,9 @@ import hashlib
 import re
 
 _REFERENCE = re.compile(r"(?:参考|Reference)[：:]\n(.*)\n\n(?:问题|Question)[：:] ?(.*)\Z", re.DOTALL)
-_CONTENT = re.compile(r"(?:内容|Content|Passage|Text)[：:]\n(.*?)(?:\n\n[^\n]*(?:已经有了|already)[^\n]*\n.*)?\Z", re.DOTALL)
+_CONTENT = re.compile(
+    r"(?:内容|Content|Passage|Text)[：:]\n(.*?)(?:\n\n[^\n]*(?:已经有了|already)[^\n]*\n.*)?\Z", re.DOTALL
+)
 
 
 def reply(messages: list[dict[str, str]]) -> str:
