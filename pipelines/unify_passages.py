@@ -41,7 +41,7 @@ SHORTEST_HAN, SHORTEST_LATIN = 15, 60
 # The language of a book is that of most of its sections: a list of herbs alone has no function words to tell it by.
 LANGUAGE_WINDOW, SHORT_FOR_LANGUAGE = 200, 300
 # A book that says when it was written need not be judged by its words.
-OLD_DYNASTY = re.compile(r"[秦汉魏晋南北朝梁陈隋唐五代宋辽金元明清]")
+OLD_DYNASTY = re.compile(r"秦|汉|魏|晋|南北朝|南朝|北朝|隋|唐|五代|宋|辽|金|元|明|清")
 BATCH = 2000
 
 

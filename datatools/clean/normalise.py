@@ -52,7 +52,7 @@ _SENTENCE_END = frozenset("。！？；：:.!?;…”」』）)】]》>|—-~～
 _GOES_ON = frozenset("，、,（(《「『“【[〔")
 _OWN_LINE = re.compile(
     r"[-*•·●○◆■▪]\s|[|]|\(?\d{1,3}[.)、．]|（[\d一二三四五六七八九十]{1,3}）|[一二三四五六七八九十]{1,3}、|#|<|【"
-    r"|[上右](?:件|各|为|作|锉|捣|药|咀|剉|末|[一二三四五六七八九十]+味)|又方|一方"  # how to prepare what was listed above
+    r"|[上右](?:件|各|为|作|锉|捣|药|咀|剉|末|[一二三四五六七八九十]+味)|又方|一方"  # how to prepare what stands above
 )
 _HERBS = re.compile(r"\S{1,12}(?: \S{1,16}){2,}")  # 川芎 人参（各二钱） 当归：begins a prescription, ends no sentence
 _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")

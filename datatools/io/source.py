@@ -30,7 +30,7 @@ class Source:
 
     def open(self) -> IO[bytes]:
         """A stream of the decompressed bytes, at their beginning whatever `start` says."""
-        raw = io.BytesIO(self.data) if self.data is not None else Path(self.path).open("rb")
+        raw = io.BytesIO(self.data) if self.data is not None else Path(self.path).open("rb")  # noqa: SIM115 the caller closes
         if self.compression == "gz":
             return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
         if self.compression == "zst":

@@ -84,8 +84,23 @@ def test_equal_requests_in_flight_are_sent_once(path):
 
 @pytest.mark.parametrize(
     "fault",
-    ["rate", "server", "busy:0", "reset", "reset_body", "short", "truncated_json", "html", "error_200"]
-    + ["no_choices", "null", "blank", "bad_utf8", "not_http", "bad_gzip"],
+    [
+        "rate",
+        "server",
+        "busy:0",
+        "reset",
+        "reset_body",
+        "short",
+        "truncated_json",
+        "html",
+        "error_200",
+        "no_choices",
+        "null",
+        "blank",
+        "bad_utf8",
+        "not_http",
+        "bad_gzip",
+    ],
 )
 def test_what_passes_is_tried_again(path, fault):
     with ModelServer(fault=planned({"x": [fault, fault]})) as server:

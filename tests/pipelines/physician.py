@@ -1,4 +1,4 @@
-"""What the loopback model of the pipeline tests says: sensible pairs, and now and then one of a model's usual defects."""
+"""What the loopback model of the tests says: sensible pairs, and now and then one of a model's usual defects."""
 
 from __future__ import annotations
 
