@@ -76,7 +76,7 @@ def is_loopback(url: str) -> bool:
 
 
 def is_local(url: str) -> bool:
-    """Whether the URL points at this machine or into a private network: no key is needed and no proxy is used."""
+    """Whether the URL points at this machine or into a private network: no proxy is used."""
     host = _host(url)
     address = _address(host)
     if address is None:
@@ -85,9 +85,9 @@ def is_local(url: str) -> bool:
 
 
 def api_key(env_name: str, url: str) -> str:
-    """The key in environment variable `env_name`; "" without one for a local URL, ValueError for any other."""
+    """The key in environment variable `env_name`; "" without one for a loopback URL, ValueError for any other."""
     key = os.environ.get(env_name, "").strip()
-    if not key and not is_local(url):
+    if not key and not is_loopback(url):
         raise ValueError(f"{_host(url)} needs an API key: set {env_name}, or name another variable with --api-key-env")
     return key
 

@@ -48,7 +48,8 @@ def questions(passage: Passage) -> Iterator[Question]:
         return
     chinese = bool(_HAN.search(name + document.text))
     labels = [_label(column, chinese) for column in fields if fields[column] and fields[column] != name]
-    labels = [label for label in labels if label and label not in ("名称", "name", "id", "ID", "编号")]
+    labels = [label.split("（")[0] for label in labels if label and not label.endswith("于")]
+    labels = [label for label in labels if label not in ("名称", "name", "id", "ID", "编号")]
     if not labels:
         return
     if not chinese:
@@ -58,11 +59,7 @@ def questions(passage: Passage) -> Iterator[Question]:
         return
     telling = sorted(labels, key=_rank)[:3]
     listed = _listed(telling, "、", "和")
-    variants = (
-        ("{x}的{l}是怎样的？", "请介绍{x}的{l}等情况。", "{x}有哪些{l}方面的特点？")
-        if len(telling) > 1
-        else ("{x}的{l}是什么？",)
-    )
+    variants = ("{x}的{l}是怎样的？", "请介绍{x}的{l}。") if len(telling) > 1 else ("{x}的{l}是什么？",)
     yield choose(variants, name).format(x=name, l=listed), "fields"
     yield f"请介绍一下{name}。", "fields_overview"
 

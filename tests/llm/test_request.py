@@ -74,7 +74,7 @@ def test_only_what_is_set_is_sent_and_the_sample_never():
 def test_a_local_server_may_change_its_port_and_needs_no_key(url, who, loopback, local, monkeypatch):
     monkeypatch.delenv("SOME_KEY", raising=False)
     assert (identity(url), is_loopback(url), is_local(url)) == (who, loopback, local)
-    if local:
+    if loopback:
         assert api_key("SOME_KEY", url) == ""
     else:
         with pytest.raises(ValueError, match="SOME_KEY"):
