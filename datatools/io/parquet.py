@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from datatools.io.columns import SAMPLE
 from datatools.io.rows import Row, documents
 from datatools.io.source import Fault, Read, ReadOptions, Source
+from schemas.document import DOCUMENT, Document
+from schemas.fields import check, name_of
 
 BATCH = 1024  # rows
 
@@ -20,12 +22,18 @@ BATCH = 1024  # rows
 def read(source: Source, options: ReadOptions) -> Iterator[Read]:
     """Documents out of the source's row groups (counted from 0); offsets are row numbers of the file, from 1.
 
-    A row group that cannot be read is one Fault `name:row group k`, and the rest goes on.
+    A row group that cannot be read is one Fault `name:row group k`, and the rest goes on. Document records, as this
+    project writes them, come back as they were, with the source, offset and id they had.
     Raises pyarrow.ArrowInvalid when the footer is broken.
     """
     with pq.ParquetFile(_bytes_of(source)) as file:
         every = range(file.num_row_groups)
         groups = every[source.start : None if source.stop < 0 else source.stop]
+        if name_of(file.schema_arrow) == name_of(DOCUMENT):
+            check(file.schema_arrow, DOCUMENT, source.name)
+            for row in _rows(file, groups, source):
+                yield row if isinstance(row, Fault) else Document.from_record(row[1])
+            return
         first = [row[1] for row in islice(_rows(file, every, source), SAMPLE) if not isinstance(row, Fault)]
         rows = _rows(file, groups, source)
         yield from documents(rows, source, options, sample=first, noted=source.start == 0)

@@ -10,7 +10,7 @@ import pytest
 
 from datatools.io.parquet import read
 from datatools.io.source import Fault, ReadOptions, Source
-from schemas.document import Document
+from schemas.document import DOCUMENT, Document
 
 
 @pytest.fixture
@@ -60,3 +60,20 @@ def test_a_broken_footer_raises(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(pa.ArrowInvalid):
         documents(path)
+
+
+def test_document_records_come_back_as_they_were(tmp_path):
+    document = Document(
+        text="足三里主胃肠诸疾。",
+        source="books/针灸.txt",
+        offset=120,
+        title="针灸选读",
+        section=("穴位", "足三里"),
+        language="lzh",
+        source_type="classic",
+        id="0123",
+        meta={"dynasty": "明"},
+    )
+    path = tmp_path / "corpus.parquet"
+    pq.write_table(pa.Table.from_pylist([document.record()], schema=DOCUMENT), path)
+    assert list(read(Source(str(path), "corpus.parquet", "parquet"), ReadOptions())) == [document]
