@@ -6,20 +6,64 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
+
+
+def _with_recipe(context: typer.Context, path: Path | None) -> Path | None:
+    """Make the options in a TOML file the defaults, before any other option is looked at: flags win over it.
+
+    They stand in a table named after the verb or, for all verbs, at the top; dashes or underscores. Raises ValueError.
+    """
+    if path is None:
+        return None
+    import tomllib
+
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ValueError(f"--recipe {path}: {error.strerror}") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ValueError(f"--recipe {path}: {error}") from error
+    verbs = getattr(context.find_root().command, "commands", {})
+    tables = {name: found.pop(name) for name in verbs if isinstance(found.get(name), dict)}
+    options = {**found, **tables.get(context.info_name, {})}
+    names = {name.lstrip("-"): str(option.name) for option in context.command.params for name in option.opts}
+    names = {name: kept for name, kept in names.items() if len(name) > 1 and kept != "recipe"}
+    values: dict[str, Any] = {}
+    for key, value in options.items():
+        spelled = key.replace("_", "-")
+        if spelled not in names:
+            close = get_close_matches(spelled, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(names))}"
+            raise ValueError(f"--recipe {path}: {context.info_name} has no option {key}; {hint}")
+        values[names[spelled]] = [value] if spelled == "inputs" and isinstance(value, str) else value
+    context.default_map = values
+    # By these `run` decides how to end, whatever else goes wrong.
+    context.obj += [f"--{name}" for name in ("json", "debug") if values.get(names[name]) is True]
+    return path
+
 
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders or hf:org/name.", metavar="INPUT...")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Parquet file to write; its work folder stands beside it.")]
 Recipe = Annotated[
     Path | None,
-    typer.Option("--recipe", help="TOML file with any of these options; flags win over it.", is_eager=True),
+    typer.Option(
+        "--recipe", help="TOML file with any of these options; flags win over it.", is_eager=True, callback=_with_recipe
+    ),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes; all cores by default.", min=1)]
 Limit = Annotated[int | None, typer.Option("--limit", help="Read only so many documents or rows.")]
+TextColumn = Annotated[
+    str | None, typer.Option("--text-column", help="Column or key that holds the text; found when not given.")
+]
+SourceType = Annotated[
+    str | None,
+    typer.Option("--source-type", help="web, book, encyclopedia, literature, classic, consultation or other."),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over; replies already paid for are kept.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -36,10 +80,11 @@ Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampli
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again for rows that failed for good.")]
 Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder whose prompt files replace the shipped ones.")]
 
+INTERRUPTED, GO_ON = 130, "interrupted; the same line again goes on where it stopped"
+
 app = typer.Typer(
     name="datatools",
     help="Medical text in, training data out, every row traceable.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -83,13 +128,8 @@ def unify(
     rewrite_pairs: Annotated[
         bool, typer.Option("--rewrite-pairs", help="Send question-answer pairs of the source to the model too.")
     ] = False,
-    text_column: Annotated[
-        str | None, typer.Option("--text-column", help="Column or key that holds the text; found when not given.")
-    ] = None,
-    source_type: Annotated[
-        str | None,
-        typer.Option("--source-type", help="web, book, encyclopedia, literature, classic, consultation or other."),
-    ] = None,
+    text_column: TextColumn = None,
+    source_type: SourceType = None,
     passage_characters: Annotated[
         int, typer.Option("--passage-characters", help="Length of a passage in Chinese, Japanese, Korean.")
     ] = 800,
@@ -114,6 +154,57 @@ def unify(
     values["workers"] = workers or os.cpu_count() or 1
     settings, run = settings_from(values)
     return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
+
+
+@app.command()
+def curate(
+    inputs: Inputs,
+    out: Out,
+    recipe: Recipe = None,
+    reapply: Annotated[
+        bool, typer.Option("--reapply", help="INPUT is a work folder: decide anew on what it measured.")
+    ] = False,
+    rules: Annotated[str, typer.Option("--rules", help="default, or none to annotate and keep every row.")] = "default",
+    near_threshold: Annotated[float, typer.Option("--near-threshold", help="Jaccard of near duplicates.")] = 0.8,
+    keep: Annotated[
+        str, typer.Option("--keep", help="Of duplicates: source-order, longest or newest.")
+    ] = "source-order",
+    priority: Annotated[
+        str | None, typer.Option("--priority", help="Source types, the best first: classic,book,web.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Parquet of an earlier corpus: drop what it already has.")
+    ] = None,
+    decontaminate: Annotated[
+        list[str] | None, typer.Option("--decontaminate", help="File of exam items to keep out; repeatable.")
+    ] = None,
+    simplify: Annotated[bool, typer.Option("--simplify", help="Make traditional characters simplified.")] = False,
+    lexicon: Annotated[str | None, typer.Option("--lexicon", help="Medical terms, one a line.")] = None,
+    keep_values: Annotated[bool, typer.Option("--keep-values", help="Write the measured values too.")] = False,
+    text_column: TextColumn = None,
+    source_type: SourceType = None,
+    workers: Workers = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Clean, filter and deduplicate documents."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from pipelines import curate as job
+
+    values["priority"] = tuple(name.strip() for name in priority.split(",")) if priority else None
+    values["decontaminate"] = tuple(decontaminate or ()) or None
+    settings = job.settings_from(values)
+    progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
+    if reapply:
+        if len(inputs) != 1:
+            raise ValueError("--reapply: needs one INPUT, the work folder of a curate run")
+        return _report(job.reapply(Path(inputs[0]), out, settings, progress, workers=processes), as_json)
+    return _report(job.curate(inputs, out, settings, progress, workers=processes, fresh=fresh), as_json)
 
 
 @app.command()
@@ -147,7 +238,26 @@ def export(
     return _report(job(file, out, format), as_json)
 
 
+@app.command()
+def report(
+    file: Annotated[Path, typer.Argument(help="The X.parquet a job wrote, or its X.work folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML page to write.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Write what a job did as one HTML page."""
+    from pipelines.report import report as job
+
+    return _report(job(file, out), as_json)
+
+
 def _report(summary: Any, as_json: bool) -> int:
+    """Print the summary; its exit code, with one line where something failed."""
+    if summary.failed:
+        counts = ", ".join(f"{kind} {count:,}" for kind, count in summary.failed.items())
+        again = "; --retry-failed asks again" if summary.failed_rows else ""
+        summary.error = f"done, but some failed ({counts}): see {summary.failed_rows or summary.trace}{again}"
+        print(f"datatools: {summary.error}", file=sys.stderr)
     typer.echo(summary.to_json() if as_json else summary.to_text())
     return int(summary.exit_code)
 
@@ -157,31 +267,35 @@ def main() -> NoReturn:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     signal.signal(signal.SIGTERM, _interrupt)
-    arguments = sys.argv[1:]
-    sys.exit(run(lambda: app(arguments, standalone_mode=False, prog_name="datatools"), arguments))
+    arguments = sys.argv[1:] or ["--help"]
+    sys.exit(run(lambda: app(arguments, standalone_mode=False, prog_name="datatools", obj=arguments), arguments))
 
 
 def run(verb: Callable[[], Any], arguments: list[str]) -> int:
     """Call a verb; its exit code, with the one line that says what to do next where it is not 0."""
+    done: Any = None  # what the job had done until it was stopped
     try:
         result = verb()
-        return result if isinstance(result, int) else 0
+        if result != INTERRUPTED:
+            return result if isinstance(result, int) else 0
+        code, line = INTERRUPTED, GO_ON  # typer makes a return value of Ctrl-C
     except Exception as error:
         code, line = _explained(error)
+        done = getattr(error, "summary", None)
         if "--debug" in arguments:
             import traceback
 
             traceback.print_exc()
     except KeyboardInterrupt:
-        code, line = 130, "interrupted; the same line again goes on where it stopped"
-    return _failed(code, line, arguments)
+        code, line = INTERRUPTED, GO_ON
+    return _failed(code, line, arguments, done)
 
 
 def _explained(error: Exception) -> tuple[int, str]:
     """Exit code and line for an exception: what happened, where, what to do."""
-    if isinstance(error, click.exceptions.Abort):
-        return 130, "interrupted"
-    if isinstance(error, click.ClickException):
+    if isinstance(error, typer.Abort):
+        return INTERRUPTED, GO_ON
+    if hasattr(error, "format_message"):  # a usage error of click, which typer may carry within itself
         return 2, f"{error.format_message()} (datatools --help shows what there is)"
     if type(error).__name__ == "Stopped" and type(error).__module__ == "datatools.llm.errors":
         return 4, f"stopped: {error}; the same line again goes on where it stopped"
@@ -190,17 +304,21 @@ def _explained(error: Exception) -> tuple[int, str]:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return 2, f"{where}{error.strerror or error}; nothing half-written was left, the same line again goes on"
+    if type(error).__name__ == "BrokenProcessPool":
+        return 2, "a worker process died, most likely for want of memory; the same line with fewer --workers goes on"
     return 1, f"a bug: {type(error).__name__}: {error}; --debug shows where"
 
 
-def _failed(code: int, line: str, arguments: list[str]) -> int:
+def _failed(code: int, line: str, arguments: list[str], done: Any = None) -> int:
     line = " ".join(line.split())
     print(f"datatools: {line}", file=sys.stderr)
     if "--json" in arguments:
         from datatools.report.summary import Summary
 
         command = next((argument for argument in arguments if not argument.startswith("-")), "")
-        print(Summary(command, [], cost=None, error=line).to_json())
+        summary = done or Summary(command, [], cost=None)
+        summary.error = line
+        print(summary.to_json())
     return code
 
 

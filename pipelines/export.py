@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datatools.io.atomic import atomic_path
@@ -32,7 +33,11 @@ def export(file: Path, out: Path, format: str) -> Summary:
         raise ValueError(f"--out {out}: is the file to be read")
     out.parent.mkdir(parents=True, exist_ok=True)
     summary = Summary("export", [str(file)], output=str(out))
-    with pq.ParquetFile(file) as table:
+    try:
+        opened = pq.ParquetFile(file)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{file}: {error}") from error
+    with opened as table:
         check(table.schema_arrow, CONVERSATION, file)
         with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8") as lines:
             for batch in table.iter_batches(1024, columns=["id", "messages", "source"]):

@@ -15,21 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datatools.engine.local import run_units
-from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work
-from datatools.io.files import discover, split
-from datatools.io.source import Fault, Source
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines import unify_merge
+from pipelines.inputs import nothing_readable, say_notes, sized_parts, sources_of
 from pipelines.unify_passages import STREAMS, VERSION, PassageSettings, passages_of
 from schemas.document import SOURCE_TYPES
 
 if TYPE_CHECKING:
     from pipelines.unify_generate import ModelGenerator
 
-SPLIT_BYTES = 8 << 20  # large line files and parquet are read in ranges of about this size
 NO_MODEL = (
     "no model configured: questions come from headings and patterns, answers are verbatim; "
     "add --model NAME --base-url URL to have a model rewrite the passages"
@@ -68,6 +65,8 @@ class UnifySettings:
             raise ValueError(f"--language {self.language}: the built-in generator cannot translate; add --model NAME")
         if self.model == "rules" and (self.rewrite_pairs or self.base_url):
             raise ValueError(f"--{'rewrite-pairs' if self.rewrite_pairs else 'base-url'}: needs --model NAME")
+        if self.base_url and not self.base_url.strip().startswith(("http://", "https://")):
+            raise ValueError(f"--base-url {self.base_url}: must look like http://localhost:8000/v1")
 
     @property
     def uses_model(self) -> bool:
@@ -104,18 +103,23 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyR
     }
     with open_work(out, description, fresh=run.fresh) as work:
         passages = _passage_settings(settings)
-        units = _plan(sources, identities, passages)
+        units = plan(sized_parts(sources), identities, f"passages@{VERSION} {passages}")
         progress.say(f"unify: {len(sources)} files, {len(units)} units, {run.workers} workers → {out}")
         if generator is None:
             progress.say(NO_MODEL)
         finished, tally = _run_units(units, passages, settings.limit, work, run.workers, progress)
         if not tally["rows_read"]:
-            raise ValueError(_nothing_readable(inputs, faults, work, finished))
+            raise ValueError(nothing_readable(inputs, faults, work, [unit.key for unit in finished]))
         summary = Summary("unify", list(inputs), rows_read=tally["rows_read"], work=str(work.path))
-        _say_notes(work, finished, progress)
-        merge = unify_merge.Merge(work, [unit.key for unit in finished], faults)
+        keys = [unit.key for unit in finished]
+        say_notes(work, keys, progress)
+        merge = unify_merge.Merge(work, keys, faults)
         if generator is not None:
-            generator.run(merge, work, summary, progress)
+            try:
+                generator.run(merge, work, summary, progress)
+            except BaseException as error:
+                error.summary = summary  # type: ignore[attr-defined] # what was sent until then is told all the same
+                raise
         merge.write(out, summary)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
@@ -129,16 +133,6 @@ def _generator(settings: UnifySettings, run: UnifyRun) -> ModelGenerator | None:
     return ModelGenerator(settings, run)
 
 
-def sources_of(inputs: Sequence[str], out: Path) -> tuple[list[Source], list[Fault]]:
-    """Everything to read, without the files this very run writes. Raises ValueError when there is nothing."""
-    sources, faults = discover(inputs)
-    own = {str(path.resolve()) for path in (out, *unify_merge.companions(out))}
-    sources = [source for source in sources if str(Path(source.path).resolve()) not in own]
-    if not sources:
-        raise ValueError(_nothing_readable(inputs, faults))
-    return sources, faults
-
-
 def _passage_settings(settings: UnifySettings) -> PassageSettings:
     return PassageSettings(
         text_column=settings.text_column,
@@ -149,17 +143,6 @@ def _passage_settings(settings: UnifySettings) -> PassageSettings:
         pairs=0 if settings.uses_model else settings.pairs_per_passage,
         rewrite_pairs=settings.rewrite_pairs,
     )
-
-
-def _plan(sources: list[Source], identities: dict[str, str], settings: PassageSettings) -> list[Unit]:
-    parts = [(part, _size(part)) for source in sources for part in split(source, SPLIT_BYTES)]
-    return plan(parts, identities, f"passages@{VERSION} {settings}")
-
-
-def _size(source: Source) -> int:
-    if source.format in ("jsonl",) and source.stop >= 0:
-        return source.stop - source.start
-    return 0 if source.format == "hf" else Path(source.path).stat().st_size
 
 
 def _run_units(
@@ -189,28 +172,6 @@ def _run_limited(
         for _, counted in run_units(passages_of, [part], limited, work, STREAMS, workers=1):
             tally.update(counted)
         yield part
-
-
-def _say_notes(work: Work, units: list[Unit], progress: Progress) -> None:
-    """Which column is the text, and the like: one line a sentence, with the number of files it holds for."""
-    sources: dict[str, list[str]] = {}
-    for _, row in Parts(work, [unit.key for unit in units], "notes").rows():
-        sources.setdefault(row["message"], []).append(row["source"])
-    for message, names in sources.items():
-        progress.say(f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {message}")
-
-
-def _nothing_readable(
-    inputs: Sequence[str], faults: Sequence[Fault], work: Work | None = None, units: Sequence[Unit] = ()
-) -> str:
-    reasons: Counter[str] = Counter(fault.rule for fault in faults)
-    example = next((f"; {fault.source}: {fault.message}" for fault in faults), "")
-    if work is not None:
-        for _, row in Parts(work, [unit.key for unit in units], "trace").rows():
-            reasons[row["rule"]] += 1
-            example = example or f"; {row['source']}: {row['excerpt']}"
-    counts = ", ".join(f"{rule} {count}" for rule, count in sorted(reasons.items()))
-    return f"{', '.join(inputs)}: nothing readable there ({counts or 'no files'}{example})"
 
 
 def settings_from(values: dict[str, Any]) -> tuple[UnifySettings, UnifyRun]:

@@ -77,6 +77,11 @@ class ModelGenerator:
             for language in languages
             for source_type in SOURCE_TYPES
         }
+        for prompt in self._prompts.values():  # one that asks for what no passage has stops here, not at the first row
+            try:
+                prompt.messages(passage="", question="", title="", section="", asked=[])
+            except KeyError as error:
+                raise ValueError(str(error.args[0])) from error
 
     def described(self) -> dict[str, Any]:
         """Settings a rerun must share: another prompt gives other rows. The endpoint may move, its replies stay."""

@@ -17,13 +17,12 @@ from datatools.engine.work import Work
 from datatools.io.atomic import RowGroupWriter, parquet_writer
 from datatools.io.source import Fault
 from datatools.report.summary import Summary
+from pipelines.inputs import FAULT_CLASSES, companions
 from schemas.conversation import CONVERSATION
 from schemas.document import Document
 from schemas.trace import FAILED, TRACE
 
 GENERATED = "generated"  # key of the parts that hold what a model wrote
-# Faults that leave something unread which the user meant to be read; the other rules are drops.
-FAULT_CLASSES = {"unreadable": "unreadable", "malformed_row": "malformed", "no_text_layer": "no_text_layer"}
 _TABLE_ROWS = 2000
 
 
@@ -72,9 +71,13 @@ class Merge:
     def _write_unit_traces(self, trace: RowGroupWriter, dropped: Counter[str], summary: Summary) -> None:
         _write_rows(trace, [fault_row(fault) for fault in self._faults])
         rules = Counter(fault.rule for fault in self._faults)
+        summary.problems += [
+            f"{fault.source}: {fault.message}" for fault in self._faults if fault.rule in FAULT_CLASSES
+        ]
         for _, table in Parts(self._work, [*self._keys, *self._generated()], "trace").batches():
             trace.write(table)
             rules.update(table["rule"].to_pylist())
+            summary.problems += _problems(table)
         for rule, count in rules.items():
             if rule in FAULT_CLASSES:
                 summary.failed[FAULT_CLASSES[rule]] = count
@@ -84,11 +87,13 @@ class Merge:
     def _write_duplicate_passages(self, trace: RowGroupWriter, dropped: Counter[str]) -> None:
         wanted = ~self._kept
         wanted[self._first[wanted]] = True
-        found = self._passages.lookup(["id", "source", "text"], wanted)
+        found = self._passages.lookup(["id", "source", "text", "has_pair"], wanted)
         numbers = np.flatnonzero(~self._kept).tolist()
         rows = []
         for number in numbers:
             row, twin = found[number], found[int(self._first[number])]
+            if not row["has_pair"] and not self._generated():
+                continue  # no rule found a question for it: that is its trace row
             rows.append(_duplicate("duplicate_passage", row, twin["id"], row["text"]))
         _write_rows(trace, rows)
         if rows:
@@ -131,18 +136,15 @@ class Merge:
         return [GENERATED] if self._work.part(GENERATED, "pairs").exists() else []
 
 
-def companions(out: Path) -> tuple[Path, Path]:
-    """Where the trace and the failed rows of `out` stand.
-
-    >>> [path.name for path in companions(Path("sft.parquet"))]
-    ['sft.trace.parquet', 'sft.failed.parquet']
-    """
-    return out.with_suffix(".trace.parquet"), out.with_suffix(".failed.parquet")
-
-
 def fault_row(fault: Fault) -> dict[str, Any]:
     """The trace row of something that could not be read."""
     return {"id": "", "source": fault.source, "step": "read", "rule": fault.rule, "excerpt": fault.message}
+
+
+def _problems(trace: pa.Table) -> list[str]:
+    """A line for every file or row of a trace table that could not be read."""
+    found = trace.filter(pa.array([rule in FAULT_CLASSES for rule in trace["rule"].to_pylist()], pa.bool_()))
+    return [f"{row['source']}: {row['excerpt']}" for row in found.select(["source", "excerpt"]).to_pylist()]
 
 
 def _write_rows(trace: RowGroupWriter, rows: Sequence[dict[str, Any]]) -> None:
@@ -187,9 +189,11 @@ def _unique_ids(table: pa.Table, seen: Counter[str]) -> pa.Table:
     ids = table["id"].to_pylist()
     for place, generator in enumerate(table["generator"].to_pylist()):
         if generator == "source":
-            seen[ids[place]] += 1
-            if (count := seen[ids[place]]) > 1:
-                ids[place] = f"{ids[place]}#{count}"
+            own = ids[place]
+            while ids[place] in seen:
+                seen[own] += 1
+                ids[place] = f"{own}#{seen[own]}"
+            seen[ids[place]] = 1
     return table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
 
 

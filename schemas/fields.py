@@ -36,7 +36,13 @@ def check(found: pa.Schema, expected: pa.Schema, path: Path | str) -> None:
         index = found.get_field_index(wanted.name)
         if index < 0:
             raise ValueError(f"{path}: field {wanted.name!r} of {name_of(expected)} is missing")
-        if found.field(index).type != wanted.type:
+        type_ = found.field(index).type
+        if type_ != wanted.type and _plain(type_) != _plain(wanted.type):
             raise ValueError(
                 f"{path}: field {wanted.name!r} is {found.field(index).type}, {name_of(expected)} has {wanted.type}"
             )
+
+
+def _plain(type_: pa.DataType) -> str:
+    # polars writes large_string where Arrow's own writer has string: the same values.
+    return str(type_).replace("large_", "")

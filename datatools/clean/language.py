@@ -28,7 +28,9 @@ LANGDETECT_SURE = 0.8
 # Characters at least three times as frequent (per Han character) on one side as on the other, counted over 15 million
 # characters of classical and 2.4 million of modern medical books. Function words first, then what prescriptions use:
 # a list of herbs and doses holds no 之 and no 也.
-CLASSICAL = "之曰矣也乎焉哉皆乃则故盖夫耶欤" + "钱錢两兩丸煎末宜若令各食酒去" + "於"
+FUNCTION_WORDS = "之曰矣也乎焉哉皆乃则故盖夫耶欤"
+SHORT = 100  # Han characters
+CLASSICAL = FUNCTION_WORDS + "钱錢两兩丸煎末宜若令各食酒去" + "於"
 MODERN = "的这這了们們个個是很就到些没沒么麼吗嗎呢它" + "克诊診疗療效型剂劑症性患检檢查炎现現例"
 LZH_SHARE = 0.02
 LZH_RATIO = 1.5
@@ -121,7 +123,9 @@ def language(text: str) -> str:
     if counts.kana >= MIN_KANA and counts.kana > KANA_SHARE * letters:
         return "ja"
     if counts.han and counts.han >= counts.latin_words:
-        return "lzh" if _is_classical(counts) else "zh"
+        # 酒 and 食 are signs of prescriptions, but a short modern text may hold them too.
+        sure = counts.han >= SHORT or counts.classical >= 4 or any(sign in sample for sign in FUNCTION_WORDS)
+        return "lzh" if sure and _is_classical(counts) else "zh"
     if counts.latin >= LATIN_LETTERS:
         return _latin_language(sample)
     return "und"

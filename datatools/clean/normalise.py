@@ -20,8 +20,7 @@ TABLE: dict[str, str] = {
     "∶": "：",  # U+2236 RATIO, a colon in the digitised classics
     "\u3000": " ",
     "\u00a0": " ",
-    "\u2003": " ",
-    "\u2002": " ",
+    **dict.fromkeys("\u2000\u2001\u2002\u2003", " "),
     "\u2009": " ",
     "\t": " ",
     "\r": "",
@@ -36,13 +35,20 @@ _IN_TABLE = re.compile("[" + re.escape("".join(TABLE)) + "]")
 
 # What typesetting programs and page images left behind in the digitised classics, each with a cheap sign of it.
 RESIDUE = (
-    ("\\", re.compile(r"\\[A-Za-z]{0,2}\d{0,3}(?![A-Za-z])")),  # \x…\x around bold, \p04, \ps127, a lone \
-    (".", re.compile(r"[A-Za-z_]{0,3}\d{0,4}\.(?:bmp|BMP|jpg|JPG|gif|GIF)")),
-    ("KT", re.compile(r"(?<![A-Za-z])(?:KT)+(?![A-Za-z])")),
-    ("HT", re.compile(r"(?<![A-Za-z])(?:HT)+(?![A-Za-z])")),
-    ("FS", re.compile(r"(?<![A-Za-z])(?:FS)+(?![A-Za-z])")),
+    # \x…\x around bold, \r…\r around a plate, \p04-34a1.bmp, \ps127, a lone \; not \mu or \pm of a formula.
+    (
+        "\\",
+        re.compile(
+            r"\\(?:p[A-Za-z\d-]{1,12}(?:\.(?i:bmp|jpg|gif)|(?=\\r))|ps?\d{1,3}(?![A-Za-z\d])|[xrnt](?![a-z])|(?![A-Za-z\d]))"
+        ),
+    ),
+    (".", re.compile(r"(?<![A-Za-z\d_./-])[A-Za-z_]{0,3}\d{0,4}\.(?:bmp|BMP|jpg|JPG|gif|GIF)(?![A-Za-z\d])")),
     ("<", re.compile(r"</?(?:br|p|div|font|span|sup|sub|i|b|em|strong|u)\s*/?>", re.IGNORECASE)),
 )
+# A glyph the typesetting program did not have: 目KT KT 无所见. A word of a text that shows it so at least once; else HT
+# is hypertension and 5-HT serotonin.
+_TYPESET = re.compile(r"[\u3400-\u9fff](?:KT|HT|FS)+ ")
+_LOST_GLYPH = re.compile(r"(?<![A-Za-z\d-])(?:KT|HT|FS)+(?![A-Za-z\d-]) ?")
 _SCRIPT = re.compile(r"<(su[pb])>([^<]{1,24})</su[pb]>", re.IGNORECASE)  # D<sub>3</sub> in abstracts
 _SPACES = re.compile(r" {2,}")
 _LINE_END = re.compile(r" *\n *")
@@ -51,7 +57,7 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 _SENTENCE_END = frozenset("。！？；：:.!?;…”」』）)】]》>|—-~～")
 _GOES_ON = frozenset("，、,（(《「『“【[〔")
 _OWN_LINE = re.compile(
-    r"[-*•·●○◆■▪]\s|[|]|\(?\d{1,3}[.)、．]|（[\d一二三四五六七八九十]{1,3}）|[一二三四五六七八九十]{1,3}、|#|<|【"
+    r"[-*•·●○◆■▪]\s|[|]|\(?\d{1,3}(?:[)、]|[.．](?!\d))|（[\d一二三四五六七八九十]{1,3}）|[一二三四五六七八九十]{1,3}、|#|<|【"
     r"|[上右](?:件|各|为|作|锉|捣|药|咀|剉|末|[一二三四五六七八九十]+味)|又方|一方"  # how to prepare what stands above
 )
 _HERBS = re.compile(r"\S{1,12}(?: \S{1,16}){2,}")  # 川芎 人参（各二钱） 当归：begins a prescription, ends no sentence
@@ -70,14 +76,16 @@ def normalise(text: str) -> str:
     >>> normalise("血红蛋白１２０ g/L，白细胞 5×10⁹/L，５％葡萄糖")
     '血红蛋白120 g/L，白细胞 5×10⁹/L，5％葡萄糖'
     """
+    text = _IN_TABLE.sub(lambda found: TABLE[found[0]], text)
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
-    text = _IN_TABLE.sub(lambda found: TABLE[found[0]], text)
-    if "</su" in text:
+    if "</su" in text or "</SU" in text:
         text = _SCRIPT.sub(_raised_or_lowered, text)
     for sign, residue in RESIDUE:
         if sign in text:
             text = residue.sub("", text)
+    if ("KT" in text or "HT" in text or "FS" in text) and _TYPESET.search(text):
+        text = _LOST_GLYPH.sub("□", text)
     if " \n" in text or "\n " in text:
         text = _LINE_END.sub("\n", text)
     if "  " in text:
@@ -124,13 +132,13 @@ def _goes_on(line: str, following: str, went_on: bool) -> bool:
         return False
     if last in _GOES_ON:
         return not line.startswith("|")
-    if last in "）)" and len(line) >= _WRAPPED_HAN and line.count(" ") > 2:
-        return " | " not in line  # 川芎 人参（各二钱）: a list of drugs goes on
-    if last in _SENTENCE_END:
-        return False
+    chinese = bool(_HAN.search(line))
+    if last in "）)" and (chinese or len(line) <= _ORPHAN):
+        # 川芎 人参（各二钱）: a list of drugs goes on
+        return len(line) >= _WRAPPED_HAN and line.count(" ") > 2 and " | " not in line
     if len(line) <= _ORPHAN:
         return went_on
-    width = _WRAPPED_HAN if _HAN.search(line) else _WRAPPED_LATIN
+    width = _WRAPPED_HAN if chinese else _WRAPPED_LATIN
     if len(line) < width or " | " in line or line[0] in "|#":
         return False
     return " " in line or not _HERBS.match(following)

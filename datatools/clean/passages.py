@@ -18,7 +18,7 @@ _SENTENCE_END = re.compile(
     r"|\n+"
 )
 _LIST_OR_TABLE = re.compile(
-    r"\s*(?:[-*•·●○◆■▪]\s|\d{1,3}[.)、．]\s*\S|[（(][\d一二三四五六七八九十]{1,3}[)）]|[|]|.*\S \| \S)"
+    r"\s*(?:[-*•·●○◆■▪]\s|\d{1,3}(?:[)、]|[.．](?!\d))\s*\S|[（(][\d一二三四五六七八九十]{1,3}[)）]|[|]|.*\S \| \S)"
 )
 
 
@@ -64,14 +64,16 @@ def _pieces(text: str, size: Callable[[str], int], target: int) -> Iterator[str]
 def _blocks(lines: list[str]) -> Iterator[str]:
     """Paragraphs, and runs of list or table lines together with a line that ends in a colon before them."""
     block: list[str] = []
+    before = ""  # the last line that is not blank: Markdown leaves a blank line between an introduction and its list
     for line in lines:
         listed = bool(_LIST_OR_TABLE.match(line))
-        introduced = bool(block) and block[-1].rstrip().endswith(("：", ":"))
-        in_list = bool(block) and bool(_LIST_OR_TABLE.match(block[-1]))
+        introduced = before.rstrip().endswith(("：", ":"))
+        in_list = bool(_LIST_OR_TABLE.match(before))
         if block and line.strip() and not (listed and (in_list or introduced)):
             yield "".join(block)
             block = []
         block.append(line)
+        before = line if line.strip() else before
     if block:
         yield "".join(block)
 
@@ -95,9 +97,10 @@ def _pack(pieces: list[str], size: Callable[[str], int], target: int) -> list[st
     current: list[str] = []
     length = 0
     for piece, more in zip(pieces, sizes, strict=True):
-        goal = (length + left) / math.ceil((length + left) / target)
-        # Past the goal, or so near it that the piece would overshoot by more than stopping here falls short.
-        if current and (length + more > target or length + more / 2 > goal):
+        goal = (length + left) / max(1, math.ceil((length + left) / target))
+        # Past the goal, or so near it that the piece would overshoot by more than stopping here falls short; a blank
+        # line of English counts nothing and stays where it is.
+        if current and more and (length + more > target or length + more / 2 > goal):
             packed.append("".join(current))
             current, length = [], 0
         current.append(piece)

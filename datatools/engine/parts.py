@@ -39,8 +39,13 @@ class Parts:
 
     def keys(self, column: str) -> npt.NDArray[np.void]:
         """A column of 16-byte keys, whole."""
-        parts = [_fixed(table[column]) for _, table in self.batches([column])]
+        parts = [keys for _, keys in self.key_batches(column)]
         return np.concatenate(parts) if parts else np.zeros(0, "V16")
+
+    def key_batches(self, column: str) -> Iterator[tuple[int, npt.NDArray[np.void]]]:
+        """The same in pieces, each with the number of its first row."""
+        for start, table in self.batches([column]):
+            yield start, _fixed(table[column])
 
     def numbers(self, column: str) -> npt.NDArray[np.int64]:
         """A column of integers, whole."""

@@ -86,7 +86,9 @@ def open_work(out: Path, run: Mapping[str, Any], *, fresh: bool = False) -> Iter
             shutil.rmtree(path / "parts")
             (path / "parts").mkdir()
         remove_leftovers(path / "parts")
-        remove_leftovers(out.parent)
+        # Not every temporary file there: another output of the same folder may be in the making.
+        for name in (out.name, f"{out.stem}.trace.parquet", f"{out.stem}.failed.parquet"):
+            remove_leftovers(out.parent, name)
         work = Work(path)
         found = _read_manifest(path / "manifest.jsonl", work)
         if found is not None and (change := _difference(found, run)):
@@ -95,6 +97,17 @@ def open_work(out: Path, run: Mapping[str, Any], *, fresh: bool = False) -> Iter
             if found is None:
                 work._append({"record": "run", **run})
             yield work
+
+
+@contextmanager
+def reopen_work(path: Path) -> Iterator[Work]:
+    """Open a work folder as it is, to read what its runs left. Raises ValueError when there is none or it is in use."""
+    if not (path / "manifest.jsonl").is_file():
+        raise ValueError(f"{path}: no work folder (it stands beside its output: X.work beside X.parquet)")
+    with _lock(path):
+        work = Work(path)
+        _read_manifest(path / "manifest.jsonl", work)
+        yield work
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,9 +42,9 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that killed runs left in `folder`; the caller holds the lock."""
-    for leftover in folder.glob(f".*{TEMPORARY}"):
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Delete what killed runs left of the file `name` in `folder`, or of all files; the caller holds the lock."""
+    for leftover in folder.glob(f".{name if name == '*' else escape(name)}.*{TEMPORARY}"):
         leftover.unlink(missing_ok=True)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TypeAlias, cast
 
-import zstandard
+import pyarrow as pa
 
 from schemas.document import Document
 
@@ -34,7 +34,8 @@ class Source:
         if self.compression == "gz":
             return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
         if self.compression == "zst":
-            return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+            # Not zstandard's own reader, which takes a file that was cut short for a whole one.
+            return cast(IO[bytes], io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")))
         return raw
 
     def read(self) -> bytes:

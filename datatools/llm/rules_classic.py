@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from datatools.llm.topic import Passage, choose, is_generic, opening, subjects
+from datatools.llm.topic import Passage, choose, is_generic, opening, subjects, unnumbered
 
 Question: TypeAlias = tuple[str, str]
 
@@ -31,6 +31,7 @@ _NATURE = re.compile(
 _HERB_ACTION = re.compile(r"[主治疗]|功[用能专]|能[补泻清温散]")
 _POINT = re.compile(r"(?:[在当]|去|直).{1,30}(?:寸|陷|骨|脊|端|际|宛宛|动脉)")
 _NEEDLE = re.compile(r"针[入\d一二三四五六七八九]|灸[\d一二三四五六七八九百]|[壮]|禁[针灸]|刺[入\d一二三四五六七八九]")
+_DEPTH = re.compile(r"[针刺入深寸]{1,2}[一二三四五六七八九十半\d]{1,2}分")  # 针入三分 is no dose
 _PREPARED = re.compile(r"^.{0,60}(?:洗|炒|炙|煮|蒸|焙|煅|浸|炮|晒|切|捣|修|制)", re.DOTALL)
 _DISEASE = re.compile(
     r"[病证症痛热疮疽痢疟喘嗽肿痰瘀疝淋痹痿厥眩癫狂痫虚劳损积聚痞胀满泄泻秘结衄血汗惊悸疹痘痧毒风寒暑湿燥火翳障聋哑噎膈呃吐呕哕逆渴疳癣疥"
@@ -49,15 +50,17 @@ _FORMULA_WORD = re.compile(r"(?:[诸各杂众神妙良效灵验之]*方论?|法)
 _BRACKET = re.compile(r"[（(〔]")
 _TAKE_THIS = re.compile(r"[。，]?宜?[服用]此$")
 _BEFORE_DRUG = re.compile(r"^\s*[上右][以取用]?")
-_STOPS = re.compile(r"[。；，、]+")
+_STOPS = re.compile(r"[。；，、？！?!]+")
+_QUOTES = re.compile(r"[“”\"]")
 _ANOTHER = re.compile(r"^又(?:一)?[方法]$")
 
 
 def questions(passage: Passage) -> Iterator[Question]:
     """Questions that a student of the classics would ask of this passage, the most natural first."""
     document = passage.document
-    heads = subjects(document.section) or subjects((document.title,))
-    book = f"《{document.title}》" if document.title else ""
+    heads = subjects(document.section)
+    title = unnumbered(document.title)
+    book = f"《{title}》" if title else "古籍"
     heads = heads or ("",)
     name = _topic(heads)
     if _ANOTHER.match(heads[-1]) and len(heads) > 1 and (another := _another(heads[-2], passage.text, book)):
@@ -82,7 +85,7 @@ _BEGINNING = ("{book}论{name}，开头是怎么讲的？", "{book}是从哪里�
 
 def _topic(heads: tuple[str, ...]) -> str:
     """What the section is about: its own heading, with the one above when it only names a kind of text."""
-    name = heads[-1]
+    name = heads[-1].rstrip("？?！!")
     if len(name) > 3:
         name = name.removeprefix("论")
     if _ANOTHER.match(name):
@@ -94,12 +97,12 @@ def _topic(heads: tuple[str, ...]) -> str:
 
 def _quoted(name: str) -> str:
     # A long heading is a sentence; marks show where it begins and ends.
-    return f"“{_list(name)}”" if len(name) > 6 or "，" in name else name
+    return f"“{_list(name)}”" if len(name) > 6 or _STOPS.search(name) or _QUOTES.search(name) else name
 
 
 def _list(text: str) -> str:
     """A heading cut into clauses by full stops, as one enumeration."""
-    return _STOPS.sub("，", text).strip("，")
+    return _STOPS.sub("，", _QUOTES.sub("", text)).strip("，")
 
 
 def _by_kind(name: str, heads: tuple[str, ...], text: str, book: str) -> Question | None:
@@ -114,17 +117,23 @@ def _by_kind(name: str, heads: tuple[str, ...], text: str, book: str) -> Questio
         return f"{book}的{_quoted(own)}写了些什么？", "classic_preface"
     if _VERSE.search(own):
         return f"{book}中的“{_list(name)}”是怎么写的？", "classic_verse"
-    if _POINT.search(text) and _NEEDLE.search(text) and len(own) <= 5 and not _DOSE.search(text):
+    if _is_point(own, text):
         return f"{book}记载的{own}穴在什么部位，怎样针灸？".replace("穴穴", "穴"), "classic_point"
     if len(own) <= 6 and not _DISEASE.search(own) and _NATURE.search(text[:80]):
         return _herb(own, text, book)
     if _TREATISE.search(own):
         return f"{book}中的“{_list(name)}”讲的是什么道理？", "classic_treatise"
-    if (_DISEASE.search(name) or _DISEASE.search(own)) and not _ACTION.match(own):
+    if (_DISEASE.search(name) or _DISEASE.search(own)) and not _ACTION.match(own) and not is_generic(own):
         return _disease(name, text, book)
     if len(own) <= 5 and _PREPARED.match(text) and _PREPARATION_BOOK.search(book + "".join(heads[:-1])):
         return f"{book}中{own}应当怎样炮制？", "classic_preparation"
     return None
+
+
+def _is_point(own: str, text: str) -> bool:
+    """Whether a text begins by saying where a point lies; one that names points for an illness does so later."""
+    described = _POINT.search(text[:30]) and _NEEDLE.search(text) and not _DOSE.search(_DEPTH.sub("", text))
+    return bool(described) and len(own) <= 5 and not _DISEASE.search(own)
 
 
 def _formula(name: str, text: str, book: str) -> Question:
@@ -219,11 +228,13 @@ def _by_opening(name: str, passage: Passage, book: str) -> Iterator[Question]:
         return
     about = f"论{_quoted(name)}时" if name and not name.endswith(("论", "篇")) else f"“{name}”中" if name else "中"
     if comment := _COMMENT.match(passage.text):
-        who = comment["who"] or "注家"
-        yield f"{book}{about}，{who}对“{begins}”是怎么说的？".replace("中，", "中，"), "classic_comment"
+        who, said = comment["who"] or "注家", opening(passage.text[comment.end() :])
+        if len(said) > 2:
+            yield f"{book}{about}，{who}对“{said}”是怎么说的？", "classic_comment"
     variants = ("{book}{about}，“{begins}”一段是怎么讲的？", "{book}{about}说到“{begins}”，下文如何展开？")
     yield choose(variants, begins).format(book=book, about=about, begins=begins), "classic_opening"
     longer = opening(passage.text, 40)
-    second = opening(passage.text[passage.text.find(begins) + len(longer) :], 18)
+    place = passage.text.find(longer)
+    second = opening(passage.text[place + len(longer) :]) if place >= 0 else ""
     if second and second != begins:
         yield f"{book}{about}，“{longer}，{second}”以下的内容是什么？", "classic_opening"

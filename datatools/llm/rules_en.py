@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from datatools.llm.topic import Passage, choose, is_generic, named_subject, subjects
+from datatools.llm.topic import Passage, choose, is_generic, named_subject, subjects, unnumbered
 
 Question: TypeAlias = tuple[str, str]
 
@@ -75,7 +75,7 @@ def questions(passage: Passage) -> Iterator[Question]:
     """Questions that a reader would ask of this passage, the most natural first."""
     document = passage.document
     heads = tuple(_calm(head) for head in subjects(document.section))
-    title = _calm(_unslugged(document.title.strip().rstrip(".")))
+    title = _calm(_unslugged(unnumbered(document.title).rstrip(".")))
     first = passage.part == 0
     if first:
         yield from _by_heading(heads, title)
@@ -98,7 +98,9 @@ def _by_heading(heads: tuple[str, ...], title: str) -> Iterator[Question]:
     above = [head for head in (named_subject(title), *heads[:-1]) if head and not is_generic(head) and not _field(head)]
     field = _field(own)
     if _QUESTION.search(own):
-        yield own.rstrip("?").strip() + "?", "heading_question"
+        asked = own.rstrip("?").strip() + "?"
+        alone = len(own.split()) > 4 or not above or above[0].lower() in own.lower()
+        yield asked if alone else f"On {_lower(above[0])}: {_lower(asked)}", "heading_question"
     elif how := _HOW_TO.match(own):
         yield f"How do you {how['what']}?", "heading_question"
     elif field and above and not (len(above[-1].split()) > 5 or _ACTIVITY.search(above[-1])):

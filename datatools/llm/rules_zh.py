@@ -66,7 +66,7 @@ _INCLUDES = re.compile(
     r"(?:^|[。\n；])\s*(?P<x>[\u3400-\u9fff]{2,14})(?:主要)?(?:包括|分为|可分为|有以下|由)(?P<what>[^。\n]{2,60}、[^。\n]{2,60})"
 )
 _LABEL = re.compile(
-    r"(?:^|\n)\s*(?:[（(]?[\d一二三四五六七八九十]{1,3}[)）.、．]|[①-⑳]|[-*•·])\s*(?P<x>[^\n，。：；:,（(]{2,14})(?:[：:。\n（(]|$)"
+    r"(?:^|\n)\s*(?:[（(]?[\d一二三四五六七八九十]{1,3}(?:[)）、]|[.．](?!\d))|[①-⑳]|[-*•·])\s*(?P<x>[^\n，。：；:,（(]{2,14})(?:[：:。\n（(]|$)"
 )
 _ASKED = re.compile(
     r"[？?]$|^(?:什么|为什么|如何|怎样|怎么|何以|何谓|何为|能否|是否)|(?:怎么.{1,3}|吗|呢|什么|多少|几|如何|怎样|怎么办)$"
@@ -74,6 +74,24 @@ _ASKED = re.compile(
 # 糖尿病足部护理 has no symptoms and cannot be prevented: only illnesses and drugs answer to the field questions.
 _ACTIVITY = re.compile(
     r"(?:护理|管理|指南|技术|处理|应用|用法|注意|区别|要点|手册|使用|方法|研究|检查|范围|操作|康复|保健|与.*)$"
+)
+# 常见原因 has none but those of the subject above it.
+_OF_SOMETHING = (
+    "原因",
+    "特点",
+    "特征",
+    "要点",
+    "表现",
+    "因素",
+    "分类",
+    "类型",
+    "意义",
+    "作用",
+    "影响",
+    "机制",
+    "条件",
+    "指征",
+    "原则",
 )
 _TREATISE = re.compile(r"(?:概述|概论|总论|简介|介绍)$")
 _SUBJECT = re.compile(r"^[\u3400-\u9fffA-Za-z0-9α-ωⅠ-Ⅻ（）()\-/、+·\s“”]{2,30}$")
@@ -124,7 +142,9 @@ def _by_heading(heads: tuple[str, ...], title: str, passage: Passage) -> Iterato
         own = above[-1] + own
     if not _SUBJECT.match(own) or _ASKED.search(own):
         return
-    if len(own) < 3 and above:
+    if own.endswith(_OF_SOMETHING) and above and above[-1] not in own:
+        own = f"{above[-1]}的{own}"
+    if len(own) < 3 and above and not _defines(passage.text[:160], own):
         yield f"{above[-1]}中的“{own}”具体是怎样的？", "heading_in_context"
         return
     own = _TREATISE.sub("", own) or own

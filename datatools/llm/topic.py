@@ -12,14 +12,19 @@ import xxhash
 from schemas.document import Document
 
 _NUMERAL = r"[零〇一二三四五六七八九十百千廿卅上中下\d]"
+# 2型糖尿病, 24小时尿蛋白, 5-羟色胺 and 0.9%氯化钠 begin with a number that is no numbering.
+_MEASURE = r"\s*(?:小时|[型期级度岁天日周月年个号例次种位价类羟磷氨联步分秒倍点大项问])"
+_NO_DECIMAL = r"(?!\d(?!型|\d?小时|-[羟H]))"
 _NUMBERING = re.compile(
     rf"^(?:"
     rf"第\s*{_NUMERAL}+\s*[章节篇卷回编部讲课条门类集则款项]"
     rf"|[内外前后续]?[集编篇]?[·\s]*卷[之第]?\s*{_NUMERAL}+(?:\s*[·之])?"
     rf"|案例\s*\d+(?:-\d+)*"
     rf"|(?:chapter|section|part|unit|appendix)\s+[\dIVXLC]+\b"
-    rf"|[(（【〔\[]?{_NUMERAL}{{1,4}}[)）】〕\]、.．·:：]"
-    rf"|\d+(?:[.．-]\d+)*(?=\D|$)"
+    rf"|[(（【〔\[]?{_NUMERAL}{{1,4}}(?:[)）】〕\]、·]|[.．:：]{_NO_DECIMAL})"
+    rf"|\d{{1,3}}(?:[.．]\d{{1,3}})+[.．、]{_NO_DECIMAL}"
+    rf"|\d{{1,3}}(?:[.．－-]\d{{1,3}})*(?!{_MEASURE})(?=\s|$)"
+    rf"|\d{{1,3}}(?:[.．]\d{{1,3}})*(?!{_MEASURE})(?=[\u3400-\u9fff])"
     rf"|[①-⑳⑴-⒇]"
     rf"|[IVX]+[.、)]"
     rf"|附(?:录|论)?{_NUMERAL}*[：:·]|附[论方](?=.)"
@@ -57,8 +62,9 @@ _DEPARTMENT = re.compile(r"(?<=.)(?:门|部|类|之属)(?:第?[一二三四五�
 _PLAIN = re.compile(r"(?![第卷附内外前后续上中下零〇一二三四五六七八九十百千廿卅案])[\u3400-\u9fff]{2,12}")
 _LEVELS = re.compile(r"[\\/·]")
 _LABELS = re.compile(
-    r"^(?:\s|[（(【〔\[][^）)】〕\]]{0,40}[）)】〕\]]|[○●◎◆•·※*#\-]|[\d一二三四五六七八九十]{1,3}[、.．)）])+"
+    r"^(?:\s|[（(【〔\[][^）)】〕\]]{0,40}[）)】〕\]]|[○●◎◆•·※*#\-]|[\d一二三四五六七八九十]{1,3}(?:[、)）]|[.．](?!\d)))+"
 )
+_QUOTATION_MARKS = {ord(mark): None for mark in '“”"'}  # a clause is itself set in quotation marks
 _CLAUSE_END = re.compile(r"[\n。，；：！？、（(,;:!?]")
 
 
@@ -86,15 +92,30 @@ def subject(heading: str) -> str:
     if _PLAIN.fullmatch(heading):
         return heading
     text = heading.strip().translate(_FULL_WIDTH_DIGITS)
-    text = _HAN_SPACE.sub("", text)
-    while (shorter := _NUMBERING.sub("", text, count=1)) != text:
-        text = shorter
+    # Twice: 卷一 五脏论 needs its space, 卷 之 一 must lose its own.
+    text = _unnumbered(_HAN_SPACE.sub("", _unnumbered(text)))
     if wrapped := _WRAPPER.match(text):
         text = wrapped[1]
     text = _TRAILING.sub("", text)
     shorter = _BRACKETED.sub("", text).strip(" ：:。，、,.;；·—-○●◎*#\\")
     text = shorter if shorter and not shorter.endswith("的") else text
     return "" if _ONLY_NUMBER.match(text) else text
+
+
+def _unnumbered(text: str) -> str:
+    while (shorter := _NUMBERING.sub("", text, count=1)) != text:
+        text = shorter
+    return text
+
+
+def unnumbered(title: str) -> str:
+    """A title as a question names it: without a number before it, everything else as it stands.
+
+    >>> unnumbered("第三章 咳嗽"), unnumbered("伤寒论（宋本）")
+    ('咳嗽', '伤寒论（宋本）')
+    """
+    name = subject(title)
+    return name if title.rstrip().endswith(name) else title.strip()
 
 
 def is_generic(heading: str) -> bool:
@@ -142,4 +163,4 @@ def opening(text: str, most: int = 18) -> str:
     '治伤寒病后呕哕不下食'
     """
     clause = _CLAUSE_END.split(_LABELS.sub("", text[:400]), maxsplit=1)[0].strip(" “”‘’「」『』《》\"'")
-    return clause[:most]
+    return clause.translate(_QUOTATION_MARKS)[:most]

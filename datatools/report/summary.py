@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+PROBLEMS_SHOWN = 10
+
 
 @dataclass
 class Summary:
@@ -28,6 +30,7 @@ class Summary:
     failed_rows: str | None = None
     work: str | None = None
     error: str | None = None
+    problems: list[str] = field(default_factory=list)  # a line each for what could not be read; not part of the JSON
 
     @property
     def exit_code(self) -> int:
@@ -37,6 +40,7 @@ class Summary:
     def to_json(self) -> str:
         """One JSON object; `error` only where there is one."""
         values = asdict(self)
+        del values["problems"]
         if self.error is None:
             del values["error"]
         return json.dumps(values, ensure_ascii=False)
@@ -49,9 +53,12 @@ class Summary:
         if self.output:
             lines.append(f"  output   {self.output}")
         if self.dropped:
-            lines.append(f"  dropped  {_counts(self.dropped)}   ({self.trace})")
+            lines.append(f"  dropped  {_counts(self.dropped)}{_see(self.trace)}")
         if self.failed:
-            lines.append(f"  failed   {_counts(self.failed)}   ({self.failed_rows or self.trace})")
+            lines.append(f"  failed   {_counts(self.failed)}{_see(self.failed_rows or self.trace)}")
+        lines += [f"           {problem}" for problem in self.problems[:PROBLEMS_SHOWN]]
+        if len(self.problems) > PROBLEMS_SHOWN:
+            lines.append(f"           and {len(self.problems) - PROBLEMS_SHOWN} more")
         if self.requests["sent"] or self.requests["cached"]:
             requests, tokens = self.requests, self.tokens
             lines.append(
@@ -59,6 +66,10 @@ class Summary:
                 f"{requests['retried']:,} retried; {tokens['prompt']:,} + {tokens['completion']:,} tokens"
             )
         return "\n".join(lines)
+
+
+def _see(path: str | None) -> str:
+    return f"   ({path})" if path else ""
 
 
 def _counts(counts: Mapping[str, Any]) -> str:

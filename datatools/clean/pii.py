@@ -1,0 +1,151 @@
+"""Personal data: found by pattern, checksum and label, and replaced by typed placeholders.
+
+Numbers are bounded by `(?<![0-9])` and `(?![0-9])`, never by a word boundary, which does not exist between a digit and
+a Han character. Approval numbers (国药准字), trial ids, DOIs, PMIDs and lot numbers are left alone; so are names and
+addresses without a label before them: formulas, diseases and places look like both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from datatools.clean.columns import append_columns, text_column
+from datatools.clean.pii_patterns import DETECTORS, PUBLIC, SIGN
+
+
+class Span(NamedTuple):
+    """Characters [start, end) of the original text that hold personal data of one kind."""
+
+    start: int
+    end: int
+    kind: str
+
+
+KINDS = (
+    "ID_CARD", "PHONE", "EMAIL", "BANK_CARD", "NAME", "ADDRESS", "RECORD_NUMBER", "BED", "WECHAT", "QQ", "PASSPORT",
+    "PLATE", "BIRTH_DATE", "SSN",
+)  # fmt: skip
+COUNTS = pa.map_(pa.string(), pa.int32())
+
+
+_SIGN = re.compile(SIGN)
+_FULL_WIDTH = str.maketrans("０１２３４５６７８９", "0123456789")
+
+
+def find(text: str) -> list[Span]:
+    """Spans of personal data in order, none overlapping another; what a line holds depends on that line alone.
+
+    >>> find("电话13800138000转，国药准字H10983054")
+    [Span(start=2, end=13, kind='PHONE')]
+    """
+    spans: list[Span] = []
+    offset = 0
+    for line in text.split("\n"):
+        if _SIGN.search(line):
+            spans += [Span(start + offset, end + offset, kind) for start, end, kind in _in_line(line)]
+        offset += len(line) + 1
+    return spans
+
+
+def _in_line(line: str) -> list[Span]:
+    """Spans of a line, looked for until nothing is left: what stands beside a span may itself begin another."""
+    spans = _once(line)
+    fresh = spans
+    while fresh:
+        fresh = []
+        shift, done, cleaned = 0, 0, _replaced(line, spans)
+        known = list(spans)
+        for start, end, kind in _once(cleaned):
+            # How far the placeholders before this place have moved the text.
+            while done < len(known) and known[done].start + shift < start:
+                shift += len(known[done].kind) + 2 - (known[done].end - known[done].start)
+                done += 1
+            fresh.append(Span(start - shift, end - shift, kind))
+        spans = sorted(spans + fresh)
+    return spans
+
+
+def _once(line: str) -> list[Span]:
+    plain = line.translate(_FULL_WIDTH)
+    public: list[tuple[int, int]] | None = None
+    spans: list[Span] = []
+    for kind, pattern, signs, check in DETECTORS:
+        if signs and not any(sign in plain for sign in signs):
+            continue
+        for found in pattern.finditer(plain):
+            start, end = found.span("value")
+            if check is not None and not check(found):
+                continue
+            if public is None:
+                public = [found.span() for found in PUBLIC.finditer(plain)]
+            taken = (*public, *((span.start, span.end) for span in spans))
+            if not any(a < end and start < b for a, b in taken):
+                spans.append(Span(start, end, kind))
+    return sorted(spans)
+
+
+def _replaced(text: str, spans: list[Span]) -> str:
+    pieces: list[str] = []
+    done = 0
+    for start, end, kind in spans:
+        pieces += (text[done:start], f"[{kind}]")
+        done = end
+    return "".join(pieces) + text[done:]
+
+
+def redact(text: str) -> tuple[str, list[Span]]:
+    """Text with every span of personal data replaced by `[KIND]`, and the spans, in characters of the original.
+
+    >>> redact("姓名：李小明，住院号：Z0012345，身高 172 cm")[0]
+    '姓名：[NAME]，住院号：[RECORD_NUMBER]，身高 172 cm'
+    """
+    spans = find(text)
+    return (_replaced(text, spans), spans) if spans else (text, spans)
+
+
+@dataclass(frozen=True)
+class Redact:
+    """Replace personal data in `text` and append `pii`: how many spans of which kind (map of string to int32).
+
+    A null text stays null. Rows without any sign of personal data are passed over by polars, without Python.
+    """
+
+    version = 1
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        text = text_column(batch)
+        column = batch.column("text")
+        counts: list[list[tuple[str, int]]] = [[] for _ in range(len(text))]
+        changed: dict[int, str] = {}
+        rows = _likely(text)
+        lines = {row: text[row].as_py().split("\n") for row in rows}
+        places = [(row, number) for row in rows for number in range(len(lines[row]))]
+        found: dict[int, Counter[str]] = {}
+        for place in _likely(pa.array([lines[row][number] for row, number in places], pa.large_string())):
+            row, number = places[place]
+            lines[row][number], spans = redact(lines[row][number])
+            if spans:
+                found.setdefault(row, Counter()).update(span.kind for span in spans)
+        for row, kinds in found.items():
+            changed[row], counts[row] = "\n".join(lines[row]), sorted(kinds.items())
+        if changed:
+            values = column.to_pylist()
+            for row, cleaned in changed.items():
+                values[row] = cleaned
+            batch = append_columns(batch, {"text": pa.array(values, column.type)})
+        return append_columns(batch, {"pii": pa.array(counts, COUNTS)})
+
+
+def _likely(texts: pa.Array) -> list[int]:
+    """Which of the texts hold a sign of personal data; Rust looks for it fifty times faster than `re`."""
+    import polars as pl
+
+    if not len(texts):
+        return []
+    series = pl.Series("text", texts, pl.String)
+    return [int(row) for row in series.str.contains(SIGN).arg_true()]

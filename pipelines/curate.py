@@ -1,0 +1,404 @@
+"""Curate: documents cleaned, measured, filtered and freed of duplicates, in one parquet of Document records.
+
+read → mojibake, normalise, language → PII → quality values → (boilerplate out) → rules → leaks → exact → near → write.
+Units measure in parallel and decide nothing; one pass over their parts decides and writes the trace. So `--reapply`
+applies other thresholds to what was measured.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from datatools.clean.rules import rules_from
+from datatools.dedupe import decontaminate, exact_disk
+from datatools.dedupe.boilerplate import PARAGRAPH, Boilerplate, find_boilerplate, paragraph_keys
+from datatools.dedupe.near import Keep, Near
+from datatools.engine.local import run_units
+from datatools.engine.parts import Parts
+from datatools.engine.units import Unit, identity, plan
+from datatools.engine.work import Work, open_work, reopen_work
+from datatools.io.atomic import RowGroupWriter, atomic_path, parquet_writer
+from datatools.io.source import Fault
+from datatools.report.progress import Progress
+from datatools.report.summary import Summary
+from pipelines.curate_decide import DecideSettings, Decision, decide_all
+from pipelines.curate_measure import (
+    VALUES,
+    VERSION,
+    MeasureSettings,
+    StripSettings,
+    measure_unit,
+    streams,
+    strip_unit,
+)
+from pipelines.inputs import FAULT_CLASSES, companions, nothing_readable, say_notes, sized_parts, sources_of
+from schemas.document import DOCUMENT, SOURCE_TYPES
+from schemas.trace import TRACE
+
+KEEP = ("source-order", "longest", "newest")
+MEASURED = "measured.json"  # in the work folder: which parts hold the measured documents, in order
+
+
+@dataclass(frozen=True)
+class CurateSettings:
+    """What shapes the result. Defaults are the command line's."""
+
+    rules: str = "default"  # or none: annotate and keep every row
+    thresholds: Mapping[str, Any] = field(default_factory=dict)  # of single rules, from a recipe
+    near_threshold: float = 0.8
+    near: bool = True
+    exact: bool = True
+    boilerplate: bool = True
+    redact: bool = True
+    simplify: bool = False
+    keep: Keep = "source-order"
+    priority: tuple[str, ...] = ()
+    against: str | None = None
+    decontaminate: tuple[str, ...] = ()
+    lexicon: str | None = None
+    keep_values: bool = False
+    limit: int | None = None
+    text_column: str | None = None
+    source_type: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rules not in ("default", "none"):
+            raise ValueError(f"--rules {self.rules}: must be default or none (thresholds go into a recipe)")
+        if self.keep not in KEEP:
+            raise ValueError(f"--keep {self.keep}: must be one of {', '.join(KEEP)}")
+        for name in self.priority:
+            if name not in SOURCE_TYPES:
+                raise ValueError(f"--priority {name}: must be source types, of {', '.join(SOURCE_TYPES)}")
+        if not 0 < self.near_threshold <= 1:
+            raise ValueError(f"--near-threshold {self.near_threshold}: must be above 0 and at most 1")
+
+
+def curate(
+    inputs: Sequence[str],
+    out: Path,
+    settings: CurateSettings,
+    progress: Progress,
+    *,
+    workers: int = 1,
+    fresh: bool = False,
+) -> Summary:
+    """Clean, measure, filter and deduplicate documents into one parquet at `out`.
+
+    Raises ValueError for input or settings that cannot work.
+    """
+    began = time.monotonic()
+    decide = decide_settings(settings)
+    sources, faults = sources_of(inputs, out)
+    identities = {source.path: identity(source.path) for source in sources}
+    description = {
+        "command": "curate",
+        "settings": _plain(settings),
+        "inputs": {source.name: identities[source.path] for source in sources},
+    }
+    with open_work(out, description, fresh=fresh) as work:
+        measure = measure_settings(settings, work.path)
+        units = plan(sized_parts(sources), identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
+        progress.say(f"curate: {len(sources)} files, {len(units)} units, {workers} workers → {out}")
+        keys, tally = measured(units, measure, settings, work, workers, progress)
+        if not tally["rows_read"]:
+            raise ValueError(nothing_readable(inputs, faults, work, keys))
+        say_notes(work, [key.split("-stripped-")[0] for key in keys], progress)
+        summary = Summary("curate", list(inputs), rows_read=tally["rows_read"], work=str(work.path))
+        write(work, keys, measure, decide, settings, faults, out, summary, tally, workers)
+    summary.seconds = round(time.monotonic() - began, 3)
+    return summary
+
+
+def reapply(work_folder: Path, out: Path, settings: CurateSettings, progress: Progress, *, workers: int = 1) -> Summary:
+    """Decide anew on what a curate run measured, with other thresholds; nothing is read or measured again.
+
+    Raises ValueError when the folder holds no finished measurement, or for settings that would need a new one.
+    """
+    began = time.monotonic()
+    with reopen_work(work_folder) as work:
+        stated = work_folder / MEASURED
+        if not stated.is_file():
+            raise ValueError(f"{work_folder}: holds no finished measurement of `datatools curate`")
+        measured_then = json.loads(stated.read_text(encoding="utf-8"))
+        measure = MeasureSettings(**measured_then["measure"])
+        keys: list[str] = measured_then["keys"]
+        summary = Summary("curate", [str(work_folder)], rows_read=measured_then["rows_read"], work=str(work_folder))
+        progress.say(f"curate: {len(keys)} measured units of {work_folder} → {out}")
+        tally = Counter(measured_then["tally"])
+        write(work, keys, measure, decide_settings(settings, measure), settings, [], out, summary, tally, workers)
+    summary.seconds = round(time.monotonic() - began, 3)
+    return summary
+
+
+def measured(
+    units: list[Unit],
+    measure: MeasureSettings,
+    settings: CurateSettings,
+    work: Work,
+    workers: int,
+    progress: Progress,
+) -> tuple[list[str], Counter[str]]:
+    """Keys of the parts that hold all documents, measured and without boilerplate, in input order; what was counted."""
+    finished, tally = _run(units, measure, settings.limit, work, workers, progress)
+    keys = [unit.key for unit in finished]
+    if settings.boilerplate and tally["rows_read"]:
+        keys = _stripped(finished, keys, measure, work, workers, progress, tally)
+    line = {"keys": keys, "measure": asdict(measure), "rows_read": tally["rows_read"], "tally": dict(tally)}
+    with atomic_path(work.path / MEASURED) as temporary:
+        temporary.write_text(json.dumps(line), encoding="utf-8")
+    return keys, tally
+
+
+def _run(
+    units: list[Unit], measure: MeasureSettings, limit: int | None, work: Work, workers: int, progress: Progress
+) -> tuple[list[Unit], Counter[str]]:
+    tally: Counter[str] = Counter()
+    if limit is None:
+        with progress.bar("measuring", len(units)) as bar:
+            for _, counted in run_units(measure_unit, units, measure, work, streams(measure), workers=workers):
+                tally.update(counted)
+                bar.advance(detail=f"{tally['rows_read']:,} documents, {tally['bytes'] / 1e6:,.0f} MB")
+        return units, tally
+    done: list[Unit] = []
+    for unit in units:  # one after another: how many the next may read depends on the last
+        left = limit - tally["rows_read"]
+        if left <= 0:
+            break
+        part, limited = Unit(f"{unit.key}-{left}", unit.sources), replace(measure, limit=left)
+        for _, counted in run_units(measure_unit, [part], limited, work, streams(measure), workers=1):
+            tally.update(counted)
+        done.append(part)
+    return done, tally
+
+
+def _stripped(
+    units: list[Unit],
+    keys: list[str],
+    measure: MeasureSettings,
+    work: Work,
+    workers: int,
+    progress: Progress,
+    tally: Counter[str],
+) -> list[str]:
+    """Keys of the parts without boilerplate paragraphs; the measured ones themselves where there are none."""
+    limits = Boilerplate()
+    found = _boilerplate(Parts(work, keys, "documents"), Parts(work, keys, "paragraphs"), work, limits)
+    if not len(found):
+        return keys
+    digest = xxhash.xxh3_64_hexdigest(found.tobytes())
+    path = work.path / f"boilerplate-{digest}.npy"
+    if not path.exists():
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.save(file, found)
+    again = [Unit(f"{unit.key}-stripped-{digest}", unit.sources) for unit in units]
+    settings = StripSettings(measure, str(work.path), str(path), limits)
+    schemas = {"documents": streams(measure)["documents"]}
+    with progress.bar("removing boilerplate", len(again)) as bar:
+        for _, counted in run_units(strip_unit, again, settings, work, schemas, workers=workers):
+            tally.update(counted)
+            bar.advance()
+    return [unit.key for unit in again]
+
+
+def _boilerplate(documents: Parts, paragraphs: Parts, work: Work, limits: Boilerplate) -> Any:
+    """Keys of boilerplate paragraphs, counted over documents that are no exact copies of one another."""
+    count = len(documents)
+    first = np.ones(count, bool)
+    for numbers, _ in exact_disk.duplicates(
+        (keys for _, keys in documents.key_batches("key")), count, work.path / "copies"
+    ):
+        first[numbers] = False
+    groups: Counter[int] = Counter()
+    for start, table in documents.batches(["source"]):
+        sources = Counter(source for number, source in enumerate(table["source"].to_pylist(), start) if first[number])
+        for source, number in sources.items():
+            ((group, _),) = paragraph_keys([""], [source])[1].items()
+            groups[group] += number
+    return find_boilerplate(
+        _records(paragraphs, documents, first), groups, len(paragraphs), work.path / "paragraphs", limits
+    )
+
+
+def _records(paragraphs: Parts, documents: Parts, first: Any) -> Iterator[Any]:
+    """Paragraph records of the documents where `first` is true. Documents are numbered within their unit there."""
+    offsets = np.repeat(np.array(documents.starts[:-1], np.int64), np.diff(paragraphs.starts))
+    for start, table in paragraphs.batches():
+        own = table["document"].to_numpy() + offsets[start : start + table.num_rows]
+        mask = first[own]
+        records = np.empty(int(mask.sum()), PARAGRAPH)
+        records["key"], records["group"] = table["key"].to_numpy()[mask], table["group"].to_numpy()[mask]
+        yield records
+
+
+def write(
+    work: Work,
+    keys: list[str],
+    measure: MeasureSettings,
+    decide: DecideSettings,
+    settings: CurateSettings,
+    faults: Sequence[Fault],
+    out: Path,
+    summary: Summary,
+    tally: Counter[str],
+    workers: int,
+) -> None:
+    """Decide on the measured documents and write what stays, its trace, and the facts for the report."""
+    documents = Parts(work, keys, "documents")
+    read = [key.split("-stripped-")[0] for key in keys]
+    trace_path, _ = companions(out)
+    with parquet_writer(trace_path, TRACE) as trace:
+        rules = _write_faults(work, read, faults, trace, summary)
+        decision = decide_all(documents, decide, work.path, trace, workers)
+        summary.rows_written = _write_documents(documents, decision, settings, out)
+    summary.dropped = dict(sorted((rules + decision.dropped).items()))
+    summary.output = str(out)
+    summary.trace = str(trace_path) if trace.written else None
+    if not trace.written:
+        trace_path.unlink()
+    _write_report(work, documents, decision, settings, summary, tally)
+
+
+def _write_documents(documents: Parts, decision: Decision, settings: CurateSettings, out: Path) -> int:
+    schema = DOCUMENT
+    if settings.keep_values:
+        for value in VALUES:
+            schema = schema.append(value)
+    seen: Counter[str] = Counter()
+    with parquet_writer(out, schema) as writer:
+        for start, table in documents.batches(schema.names):
+            chosen = table.filter(pa.array(decision.kept[start : start + table.num_rows]))
+            writer.write(unique_ids(chosen, seen))
+    return writer.written
+
+
+def unique_ids(table: pa.Table, seen: Counter[str]) -> pa.Table:
+    """Ids that the input brought along may repeat: the second one becomes `id#2`."""
+    ids = table["id"].to_pylist()
+    for place, name in enumerate(ids):
+        seen[name] += 1
+        if seen[name] > 1:
+            ids[place] = f"{name}#{seen[name]}"
+    return table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
+
+
+def _write_faults(
+    work: Work, keys: list[str], faults: Sequence[Fault], trace: RowGroupWriter, summary: Summary
+) -> Counter[str]:
+    """Trace rows of what was not read; fills `failed`, returns the drops by rule."""
+    rows = [{"id": "", "source": f.source, "step": "read", "rule": f.rule, "excerpt": f.message} for f in faults]
+    tables = [pa.Table.from_pylist(rows, schema=TRACE)] if rows else []
+    dropped: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for table in (*tables, *(table for _, table in Parts(work, keys, "trace").batches())):
+        trace.write(table)
+        for row in table.select(["rule", "source", "excerpt"]).to_pylist():
+            if row["rule"] in FAULT_CLASSES:
+                failed[FAULT_CLASSES[row["rule"]]] += 1
+                summary.problems.append(f"{row['source']}: {row['excerpt']}")
+            else:
+                dropped[row["rule"]] += 1
+    summary.failed = dict(sorted(failed.items()))
+    return dropped
+
+
+def _write_report(
+    work: Work, documents: Parts, decision: Decision, settings: CurateSettings, summary: Summary, tally: Counter[str]
+) -> None:
+    """What `datatools report` shows beyond the files themselves."""
+    encodings: Counter[str] = Counter()
+    languages: Counter[str] = Counter()
+    for _, table in documents.batches(["language", "meta"]):
+        languages.update(table["language"].to_pylist())
+        encodings.update(_encoding(meta) for meta in table["meta"].to_pylist())
+    facts = {
+        "command": "curate",
+        "settings": _plain(settings),
+        "inputs": summary.inputs,
+        "funnel": [["read", summary.rows_read, len(documents), tally["bytes"], None], *decision.funnel],
+        "pii": {name.removeprefix("pii."): count for name, count in sorted(tally.items()) if name.startswith("pii.")},
+        "encodings": dict(encodings.most_common()),
+        "languages": dict(languages.most_common()),
+        "clusters": decision.clusters,
+    }
+    with atomic_path(work.path / "report.json") as temporary:
+        temporary.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+
+
+def _encoding(meta: str) -> str:
+    return str(json.loads(meta).get("encoding", "utf-8")) if meta and '"encoding"' in meta else "utf-8"
+
+
+def measure_settings(settings: CurateSettings, work: Path) -> MeasureSettings:
+    """What the units need to know; builds the index of exam items where there are exams."""
+    exam_index = exam_digest = ""
+    if settings.decontaminate:
+        exam_digest = _digest(settings.decontaminate)
+        exam_index = str(work / f"exams-{exam_digest}.arrow")
+        if not Path(exam_index).exists():
+            exam_items(settings.decontaminate).save(Path(exam_index))
+    return MeasureSettings(
+        text_column=settings.text_column,
+        source_type=settings.source_type,
+        simplify=settings.simplify,
+        redact=settings.redact,
+        lexicon=settings.lexicon or "",
+        lexicon_digest=_digest((settings.lexicon,)) if settings.lexicon else "",
+        near_threshold=settings.near_threshold if settings.near else None,
+        exam_index=exam_index,
+        exam_digest=exam_digest,
+    )
+
+
+def exam_items(paths: Sequence[str]) -> decontaminate.Index:
+    """The index of the items in exam files. Raises ValueError where there are none."""
+    found = list(decontaminate.items(paths))
+    items = [item for item in found if isinstance(item, decontaminate.Item)]
+    if not items:
+        fault = next((f": {item.message}" for item in found if isinstance(item, Fault)), "")
+        raise ValueError(f"--decontaminate {', '.join(paths)}: no exam items there{fault}")
+    return decontaminate.build(items)
+
+
+def decide_settings(settings: CurateSettings, measured_with: MeasureSettings | None = None) -> DecideSettings:
+    """Thresholds as the deciding pass takes them. Raises ValueError for a threshold that needs measuring anew."""
+    near = Near(threshold=settings.near_threshold) if settings.near else None
+    if near and measured_with is not None:
+        lowest = measured_with.near_threshold
+        if lowest is None or settings.near_threshold < lowest:
+            raise ValueError(
+                f"--near-threshold {settings.near_threshold}: measured for {lowest} and above; run without --reapply"
+            )
+        near = Near(threshold=settings.near_threshold, bands_for=lowest)
+    return DecideSettings(
+        rules=() if settings.rules == "none" else rules_from(settings.thresholds),
+        near=near if settings.rules != "none" else None,
+        exact=settings.exact and settings.rules != "none",
+        keep=settings.keep,
+        priority=settings.priority,
+        against=settings.against,
+    )
+
+
+def _digest(paths: Sequence[str]) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps([identity(path) for path in paths]).encode())
+
+
+def _plain(settings: CurateSettings) -> dict[str, Any]:
+    return {**asdict(settings), "priority": list(settings.priority), "decontaminate": list(settings.decontaminate)}
+
+
+def settings_from(values: Mapping[str, Any]) -> CurateSettings:
+    """Settings from the command line's values; what is None keeps its default."""
+    names = CurateSettings.__dataclass_fields__
+    return CurateSettings(**{name: values[name] for name in names if values.get(name) is not None})

@@ -1,0 +1,47 @@
+"""Report: what a job did, as one HTML page to read, keep and pass on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from datatools.io.atomic import atomic_path
+from datatools.report.facts import collect, files_of
+from datatools.report.page import page
+from datatools.report.summary import Summary
+
+
+@dataclass
+class ReportSummary(Summary):
+    """A summary whose one line speaks of a page instead of rows."""
+
+    def to_text(self) -> str:
+        """One line for a person."""
+        left_out = f", {sum(self.dropped.values()):,} left out" if self.dropped else ""
+        return f"report: {self.rows_read:,} rows{left_out} → {self.output} in {self.seconds:.1f} s"
+
+
+def report(path: Path, out: Path) -> Summary:
+    """Write a page about the job that left `path` (its `X.parquet` or `X.work`) to `out`.
+
+    Of the summary, `rows_read` are the rows of the job's output and `dropped` what its trace says.
+    Raises ValueError for a file that is none of a job, or an `out` that would overwrite something else.
+    """
+    began = time.monotonic()
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--out {out}: must end in .html")
+    if out.is_dir():
+        raise ValueError(f"--out {out}: is a folder, a file is needed")
+    facts = collect(path)
+    text = page(facts)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    summary = ReportSummary("report", [str(path)], rows_read=facts.rows or 0, output=str(out))
+    for reason in facts.reasons:
+        summary.dropped[reason.rule] = summary.dropped.get(reason.rule, 0) + reason.count
+    _, trace, failed, work = files_of(path)
+    summary.trace, summary.failed_rows, summary.work = (str(f) if f.exists() else None for f in (trace, failed, work))
+    summary.seconds = round(time.monotonic() - began, 3)
+    return summary
