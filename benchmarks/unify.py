@@ -26,7 +26,8 @@ def main() -> None:
     megabytes = size_of(arguments.corpus) / 1e6
     runs = [_run(arguments.corpus, arguments.workers) for _ in range(arguments.runs)]
     for run in runs:
-        print(f"{megabytes / run.wall:6.2f} MB/s  {run.wall:6.1f} s wall  {run.cpu:6.1f} s CPU  {run.peak / 1e6:7.0f} MB")
+        rate, peak = megabytes / run.wall, run.peak / 1e6
+        print(f"{rate:6.2f} MB/s  {run.wall:6.1f} s wall  {run.cpu:6.1f} s CPU  {peak:7.0f} MB")
     wall = statistics.median(run.wall for run in runs)
     peak = max(run.peak for run in runs)
     print(f"median {megabytes / wall:.2f} MB/s of {megabytes:.1f} MB input, peak {peak / 1e6:.0f} MB PSS")

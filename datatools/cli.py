@@ -147,8 +147,8 @@ def unify(
     """Turn documents into question-answer pairs for fine-tuning."""
     values = locals()
     from datatools.report.progress import Progress
-    from pipelines.unify import settings_from
     from pipelines.unify import unify as job
+    from pipelines.unify_settings import settings_from
 
     values["prompts"] = str(prompts) if prompts else None
     values["workers"] = workers or os.cpu_count() or 1

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from datatools.engine.local import run_units
 from datatools.engine.units import Unit, identity, plan
@@ -22,7 +22,7 @@ from datatools.report.summary import Summary
 from pipelines import unify_merge
 from pipelines.inputs import nothing_readable, say_notes, sized_parts, sources_of
 from pipelines.unify_passages import STREAMS, VERSION, PassageSettings, passages_of
-from schemas.document import SOURCE_TYPES
+from pipelines.unify_settings import UnifyRun, UnifySettings
 
 if TYPE_CHECKING:
     from pipelines.unify_generate import ModelGenerator
@@ -31,60 +31,6 @@ NO_MODEL = (
     "no model configured: questions come from headings and patterns, answers are verbatim; "
     "add --model NAME --base-url URL to have a model rewrite the passages"
 )
-
-
-@dataclass(frozen=True)
-class UnifySettings:
-    """What shapes the result: two runs that differ here must not be mixed. Defaults are the command line's."""
-
-    model: str = "rules"
-    base_url: str | None = None
-    temperature: float | None = None
-    language: str = "same"  # of the pairs: zh, en, or that of the passage
-    pairs_per_passage: int = 1
-    limit: int | None = None  # documents or input rows
-    text_column: str | None = None
-    source_type: str | None = None
-    passage_characters: int = 800
-    passage_words: int = 500
-    rewrite_pairs: bool = False  # send pairs that stand in the source to the model too
-    prompts: str | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.language not in ("zh", "en", "same"):
-            raise ValueError(f"--language {self.language}: must be zh, en or same")
-        if self.source_type is not None and self.source_type not in SOURCE_TYPES:
-            raise ValueError(f"--source-type {self.source_type}: must be one of {', '.join(SOURCE_TYPES)}")
-        for name in ("pairs_per_passage", "passage_characters", "passage_words"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be 1 or more")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"--limit {self.limit}: must be 1 or more")
-        if self.model == "rules" and self.language != "same":
-            raise ValueError(f"--language {self.language}: the built-in generator cannot translate; add --model NAME")
-        if self.model == "rules" and (self.rewrite_pairs or self.base_url):
-            raise ValueError(f"--{'rewrite-pairs' if self.rewrite_pairs else 'base-url'}: needs --model NAME")
-        if self.base_url and not self.base_url.strip().startswith(("http://", "https://")):
-            raise ValueError(f"--base-url {self.base_url}: must look like http://localhost:8000/v1")
-
-    @property
-    def uses_model(self) -> bool:
-        """Whether passages are sent to a model."""
-        return self.model != "rules"
-
-
-@dataclass(frozen=True)
-class UnifyRun:
-    """How the work is done: nothing here changes a byte of the output."""
-
-    workers: int = 1
-    fresh: bool = False
-    retry_failed: bool = False
-    concurrency: int | None = None
-    timeout: float | None = None
-    attempts: int | None = None
-    api_key_env: str = "OPENAI_API_KEY"
 
 
 def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyRun, progress: Progress) -> Summary:
@@ -172,12 +118,3 @@ def _run_limited(
         for _, counted in run_units(passages_of, [part], limited, work, STREAMS, workers=1):
             tally.update(counted)
         yield part
-
-
-def settings_from(values: dict[str, Any]) -> tuple[UnifySettings, UnifyRun]:
-    """Settings and run options from the command line's values; what is None keeps its default."""
-    given = {name: value for name, value in values.items() if value is not None}
-    return (
-        UnifySettings(**{name: given[name] for name in UnifySettings.__dataclass_fields__ if name in given}),
-        UnifyRun(**{name: given[name] for name in UnifyRun.__dataclass_fields__ if name in given}),
-    )

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -29,12 +29,10 @@ from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines.unify_merge import GENERATED, Merge
 from pipelines.unify_passages import PAIRS, pair_row
+from pipelines.unify_settings import UnifyRun, UnifySettings
 from prompts.load import Prompt, load
 from schemas.document import SOURCE_TYPES, Document
 from schemas.trace import FAILED, TRACE
-
-if TYPE_CHECKING:
-    from pipelines.unify import UnifyRun, UnifySettings
 
 OPENAI = "https://api.openai.com/v1"
 TRIES = 2  # a reply that fails a check is asked for once more

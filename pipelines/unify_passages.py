@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import xxhash
 
 from datatools.checks.verbatim import verbatim_checks
-from datatools.clean.entries import entries
-from datatools.clean.language import language
 from datatools.clean.normalise import normalise
 from datatools.clean.passages import passages
 from datatools.dedupe.exact import question_key, text_key
 from datatools.engine.units import Unit
-from datatools.io.read import read
-from datatools.io.source import Fault, Note, ReadOptions
-from datatools.llm import rules, rules_fields
+from datatools.io.source import ReadOptions
+from datatools.llm import rules
 from datatools.llm.topic import Passage
+from pipelines.documents import windows
 from schemas.conversation import CONVERSATION
 from schemas.document import DOCUMENT, Document
 from schemas.trace import TRACE
@@ -38,10 +34,6 @@ STREAMS = {"passages": PASSAGES, "pairs": PAIRS, "trace": TRACE, "notes": NOTES}
 
 # Shorter answers teach nothing: a cross-reference, a signature, a remark such as （凡五类）.
 SHORTEST_HAN, SHORTEST_LATIN = 15, 60
-# The language of a book is that of most of its sections: a list of herbs alone has no function words to tell it by.
-LANGUAGE_WINDOW, SHORT_FOR_LANGUAGE = 200, 300
-# A book that says when it was written need not be judged by its words.
-OLD_DYNASTY = re.compile(r"秦|汉|魏|晋|南北朝|南朝|北朝|隋|唐|五代|宋|辽|金|元|明|清")
 BATCH = 2000
 
 
@@ -88,58 +80,11 @@ def passages_of(unit: Unit, settings: PassageSettings, tally: Counter[str]) -> I
     options = ReadOptions(text_column=settings.text_column, source_type=settings.source_type)
     for source in unit.sources:
         asked: set[bytes] = set()
-        documents = _documents(read(source, options), rows, settings.limit)
-        while window := list(islice(documents, LANGUAGE_WINDOW)):
-            _tell_languages(window)
+        for window in windows(source, options, rows, settings.limit):
             for document in window:
                 _add_document(document, settings, rows, asked)
             yield from rows.tables(BATCH)
     yield from rows.tables(1)
-
-
-def _documents(items: Iterable[Document | Fault | Note], rows: _Rows, limit: int | None) -> Iterator[Document]:
-    """The Documents among what a reader yields, cleaned and cut into entries; the rest goes to trace and notes."""
-    for item in items:
-        if isinstance(item, Note):
-            rows.add("notes", {"source": item.source, "message": item.message})
-        elif isinstance(item, Fault):
-            rows.trace("read", item.rule, item.source, item.message)
-        else:
-            if limit is not None and rows.tally["rows_read"] >= limit:
-                return
-            rows.tally["rows_read"] += 1
-            yield from _cleaned(item)
-
-
-def _cleaned(document: Document) -> Iterator[Document]:
-    document.title = normalise(document.title)
-    if fields := document.meta.get("fields"):
-        fields = {name: normalise(str(value)) for name, value in fields.items()}
-        document.meta = {**document.meta, "fields": fields}
-        if rules_fields.is_listing(fields, normalise(document.text)) and "question" not in document.meta:
-            document.text = rules_fields.labelled(fields)
-            yield document
-            return
-    for entry in entries(document):
-        entry.text = normalise(entry.text)
-        yield entry
-
-
-def _tell_languages(window: list[Document]) -> None:
-    """Fill in the languages of neighbouring documents; a short one without signs of its own takes that of the rest."""
-    letters: dict[str, Counter[str]] = {document.source: Counter() for document in window}
-    for document in window:
-        document.language = document.language or language(document.text)
-        letters[document.source][document.language] += len(document.text)
-    for document in window:
-        most = letters[document.source].most_common(1)[0][0]
-        chinese = document.language in ("zh", "lzh") and most in ("zh", "lzh")
-        if document.language == "und" or (chinese and len(document.text) < SHORT_FOR_LANGUAGE):
-            document.language = most
-        if document.language == "zh" and OLD_DYNASTY.search(str(document.meta.get("dynasty", ""))):
-            document.language = "lzh"
-        if document.language == "lzh" and document.source_type in ("", "other", "book"):
-            document.source_type = "classic"
 
 
 def _add_document(document: Document, settings: PassageSettings, rows: _Rows, asked: set[bytes]) -> None:

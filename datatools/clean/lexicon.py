@@ -33,14 +33,7 @@ def lexicon(path: str = "") -> Lexicon:
 
     Raises ValueError when the file cannot be read as UTF-8 text or holds no term.
     """
-    file = Path(path) if path else BUILT_IN
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: the lexicon cannot be read as UTF-8 text ({error})") from error
-    terms = sorted({line.strip().lower() for line in lines if len(line.strip()) > 1 and line.strip()[0] != "#"})
-    if not terms:
-        raise ValueError(f"{file}: the lexicon holds no term (one a line, two characters or more, # begins a comment)")
+    terms = read_terms(path)
     pairs = np.zeros(1 << scan.PAIR_BITS, bool)
     for term in terms:
         for first, second in product({term[0], term[0].upper()}, {term[1], term[1].upper()}):
@@ -54,6 +47,19 @@ def lexicon(path: str = "") -> Lexicon:
     )
     digest = xxhash.xxh3_64_hexdigest("\n".join(terms).encode())
     return Lexicon(pairs, (lengths[0], lengths[1]), keys, np.append(leading, len(keys)), digest)
+
+
+def read_terms(path: str = "") -> list[str]:
+    """The terms of a lexicon file in lower case, sorted; those of the built-in one for "". Raises ValueError."""
+    file = Path(path) if path else BUILT_IN
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: the lexicon cannot be read as UTF-8 text ({error})") from error
+    terms = sorted({line.strip().lower() for line in lines if len(line.strip()) > 1 and line.strip()[0] != "#"})
+    if not terms:
+        raise ValueError(f"{file}: the lexicon holds no term (one a line, two characters or more, # begins a comment)")
+    return terms
 
 
 def term_characters(block: Block, sums: Array, terms: Lexicon) -> Array:

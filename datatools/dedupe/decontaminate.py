@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from datatools.clean.chinese import comparison_codes
 from datatools.dedupe.exact import question_key
-from datatools.io.columns import QUESTION, find_roles, first
+from datatools.io.columns import QUESTION, Roles, find_roles, first
 from datatools.io.encoding import decode
 from datatools.io.files import discover
 from datatools.io.read import document_id, read
@@ -131,20 +131,22 @@ def _of_record(record: dict[str, Any], name: str) -> Item:
 
 
 def _of_document(document: Document) -> Item:
-    meta, options = document.meta, dict[str, str]()
-    stem = meta.get("question") or ""
+    meta, options = document.meta, list[str]()
+    stem, fields = meta.get("question") or "", meta.get("fields", {})
     if stem:
-        stem, *rest = re.split(r"\n(?=[A-P]\. )", stem)
-        options = {option[0]: option[3:] for option in rest}
+        stem, *options = re.split(r"\n(?=[A-P]\. )", stem)
+        options = [option[3:] for option in options]
+        if not options and {"B", "C"} <= fields.keys():  # without an answer column the readers took A for it
+            options = [meta["answer"], *exam_options(fields, Roles("exam", options=("B", "C", "D", "E"))).values()]
     elif "messages" in meta:
         stem = next(turn["content"] for turn in meta["messages"] if turn["role"] == "user")
-    else:  # no answer column: with one, the readers would have known it for an exam
-        row = {**meta.get("fields", {}), "answer": "?"}
+    else:  # no answer at all: with one, the readers would have known it for an exam
+        row = {**fields, "answer": "?"}
         roles = find_roles([row if first(list(row), QUESTION) else {"question": document.text, **row}], ReadOptions())
         stem = row.get(roles.question) or document.text
-        options = exam_options(row, roles) if roles.kind == "exam" else {}
+        options = list(exam_options(row, roles).values()) if roles.kind == "exam" else []
     own = document.id != document_id(document.source, document.offset, document.text)
-    return Item(document.id if own else question_key(stem).hex(), stem, tuple(options.values()), document.source)
+    return Item(document.id if own else question_key(stem).hex(), stem, tuple(options), document.source)
 
 
 class _Units(NamedTuple):
@@ -160,7 +162,7 @@ def _folded(text: str) -> npt.NDArray[np.uint32]:
     for places in (np.flatnonzero(raw - np.uint32(ord(letter)) < 8) for letter in "AＡ"):
         if len(places):
             latin = np.zeros(len(raw) + 2, bool)
-            latin[1:-1] = (folded > 0) & (folded < 0x2E80)
+            latin[1:-1] = (folded > 1) & (folded < 0x2E80)
             folded[places[~latin[places] & ~latin[places + 2]]] = 0
     return folded
 
@@ -181,7 +183,14 @@ def _words(folded: npt.NDArray[np.uint32], base: int) -> _Units:
     return _Units((sums[ends] - sums[starts]) * inverse[starts] * _SPREAD, starts + base, ends + base)
 
 
-_UNITS = (_characters, _words)
+def _units(kind: int, folded: npt.NDArray[np.uint32], base: int) -> _Units:
+    """The characters or words of a text; `base` is added to their places."""
+    cut = (_characters, _words)[kind]
+    if not (folded == 1).any():
+        return cut(folded, base)
+    places = np.flatnonzero(folded != 1)  # without accents set apart and soft hyphens
+    found = cut(folded[places], 0)
+    return _Units(found.values, places[found.starts] + base, places[found.ends - 1] + (base + 1))
 
 
 @cache
@@ -266,7 +275,7 @@ def build(items: Iterable[Item]) -> Index:
     skipped = 0
     for item in items:
         kind = _kind(" ".join((item.stem, *item.options)))
-        parts = [_UNITS[kind](_folded(text), 0).values for text in (item.stem, *item.options)]
+        parts = [_units(kind, _folded(text), 0).values for text in (item.stem, *item.options)]
         stem, full = (np.unique(_hashes(values, GRAM[kind])) for values in (parts[0], np.concatenate(parts)))
         if not len(full):
             skipped += 1
@@ -346,7 +355,7 @@ class _Stream:
 
     def feed(self, folded: npt.NDArray[np.uint32], base: int) -> None:
         n = GRAM[self.kind]
-        old, new = self.before, _UNITS[self.kind](folded, base)
+        old, new = self.before, _units(self.kind, folded, base)
         if len(old.values):
             ends = np.concatenate([old.ends, new.ends])
             new = _Units(np.concatenate([old.values, new.values]), np.concatenate([old.starts, new.starts]), ends)
@@ -478,7 +487,7 @@ def _weighed(hits: _Hits, part: npt.NDArray[np.uint8], item: int, kind: int, ind
         rows = np.flatnonzero(part & bit)
         if total and len(rows):
             count, first, last = _densest(hits.ordinal[rows].tolist(), hits.gram[rows].tolist(), reach)
-            if count / total > best.coverage:
+            if count / total >= best.coverage:  # where both are whole, the longer span
                 start, end = int(hits.start[rows[first]]), int(hits.end[rows[last]])
                 best = _Found(count / total, 0, start, end)
     rows = np.flatnonzero(part & _FULL)
@@ -516,7 +525,7 @@ def _reordered(
     arrays, n = index.arrays, GRAM[kind]
     first = int(hits.start[np.flatnonzero(part & _ORDER)[0]])
     beside = text[first - base : first - base + 40 * int(arrays["lengths"][item])]
-    units = _UNITS[kind](_folded(beside), first)
+    units = _units(kind, _folded(beside), first)
     segments = range(int(arrays["segment_firsts"][item]), int(arrays["segment_firsts"][item + 1]))
     names: dict[int, str] = {}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cache
-from importlib.resources import files
+
+from datatools.clean.lexicon import read_terms
 
 LOOKED_AT = 300  # characters: what a passage is about stands at its beginning
 _LONGEST = 6
@@ -38,6 +39,4 @@ def keywords(text: str, count: int = 6) -> list[str]:
 
 @cache
 def _terms() -> frozenset[str]:
-    lines = files("datatools.clean").joinpath("lexicon.txt").read_text(encoding="utf-8").splitlines()
-    terms = (line.strip() for line in lines if not line.startswith("#"))
-    return frozenset(term for term in terms if 2 <= len(term) <= _LONGEST and not term.isascii()) - _COMMON
+    return frozenset(term for term in read_terms() if len(term) <= _LONGEST and not term.isascii()) - _COMMON

@@ -38,7 +38,7 @@ _FIELDS: tuple[tuple[re.Pattern[str], str, tuple[str, ...]], ...] = tuple(
         (r"^(?:用法(?:用量|与用量|和用量)?|用量|剂量|给药方法|服法)", "dosage", ("{x}的用法用量是怎样的？", "{x}怎么用，用多少？")),
         (r"^(?:组成|处方|药物组成|成分|配方)", "composition", ("{x}由哪些药物组成？",)),
         (r"^(?:适应证|适应症|适用范围|主治|主治病证|功能主治)", "indication", ("{x}适用于哪些情况？", "{x}主治什么？")),
-        (r"^(?:禁忌证?|禁忌症|注意事项|注意$|使用注意|慎用|使用禁忌|禁忌与注意)", "caution", ("使用{x}有哪些禁忌和注意事项？",)),
+        (r"^(?:禁忌证?|禁忌症|注意事项|注意$|使用注意|慎用|使用禁忌|禁忌与注意)", "caution", ("{x}有哪些禁忌和注意事项？",)),
         (r"^(?:不良反应|副作用|毒副作用|毒性)", "adverse", ("{x}有哪些不良反应？",)),
         (r"^(?:药理(?:作用|学)?|作用(?:机制|与用途)?|药效|体内过程|药动学)", "pharmacology", ("{x}的药理作用是什么？",)),
         (r"^(?:功效|功用|功能|作用与功效)", "effect", ("{x}有什么功效？",)),
@@ -76,23 +76,10 @@ _ACTIVITY = re.compile(
     r"(?:护理|管理|指南|技术|处理|应用|用法|注意|区别|要点|手册|使用|方法|研究|检查|范围|操作|康复|保健|与.*)$"
 )
 # 常见原因 has none but those of the subject above it.
-_OF_SOMETHING = (
-    "原因",
-    "特点",
-    "特征",
-    "要点",
-    "表现",
-    "因素",
-    "分类",
-    "类型",
-    "意义",
-    "作用",
-    "影响",
-    "机制",
-    "条件",
-    "指征",
-    "原则",
+_OF_SOMETHING = tuple(
+    "原因 特点 特征 要点 表现 因素 分类 类型 意义 作用 影响 机制 条件 指征 原则 治疗 处理 护理 预防 检查 诊断 急救 康复 监测".split()
 )
+_DEFINING = re.compile(r"(?:什么|何)(?:是|谓|为)")  # names its subject itself
 _TREATISE = re.compile(r"(?:概述|概论|总论|简介|介绍)$")
 _SUBJECT = re.compile(r"^[\u3400-\u9fffA-Za-z0-9α-ωⅠ-Ⅻ（）()\-/、+·\s“”]{2,30}$")
 
@@ -106,7 +93,10 @@ def questions(passage: Passage) -> Iterator[Question]:
     name = next((head for head in reversed(heads) if _is_subject(head)), title)
     if heads and _ASKED.search(heads[-1]) and passage.parts == 1:
         asked = heads[-1].rstrip("？?") + "？"
-        yield (asked if name in asked or len(asked) > 12 else f"关于{name}，{asked}"), "heading_question"
+        yield (
+            (asked if name in asked or len(asked) > 12 or _DEFINING.match(asked) else f"关于{name}，{asked}"),
+            "heading_question",
+        )
     if passage.parts == 1 or passage.part == 0:
         yield from _by_heading(heads, title, passage)
     yield from _by_sentence(name, passage)
@@ -142,7 +132,8 @@ def _by_heading(heads: tuple[str, ...], title: str, passage: Passage) -> Iterato
         own = above[-1] + own
     if not _SUBJECT.match(own) or _ASKED.search(own):
         return
-    if own.endswith(_OF_SOMETHING) and above and above[-1] not in own:
+    whole = above[-1] if above and above[-1] not in own and not _ACTIVITY.search(above[-1]) else ""
+    if whole and len(own) < 7 and own.endswith(_OF_SOMETHING):
         own = f"{above[-1]}的{own}"
     if len(own) < 3 and above and not _defines(passage.text[:160], own):
         yield f"{above[-1]}中的“{own}”具体是怎样的？", "heading_in_context"

@@ -15,7 +15,7 @@ from datatools.clean.chinese import Simplify, comparison_codes, has_traditional,
 
 def key(text: str) -> str:
     codes = comparison_codes()[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
-    return "".join(map(chr, codes[codes > 0]))
+    return "".join(map(chr, codes[codes > 1]))
 
 
 def test_doses_and_punctuation_survive() -> None:
@@ -29,7 +29,7 @@ def test_a_character_with_two_readings_is_told_by_its_phrase() -> None:
     assert simplify("頭髮乾燥，發熱，乾坤") == "头发干燥，发热，乾坤"
 
 
-@pytest.mark.parametrize("text", ["高血压 CO₂ 5％", "plain", "", "東京"[:0] + "感冒了"])
+@pytest.mark.parametrize("text", ["高血压 CO₂ 5％", "plain", "", "感冒了"])
 def test_simplified_text_holds_no_traditional_characters(text: str) -> None:
     assert not has_traditional(text)
     assert simplify(text) is text
@@ -56,6 +56,7 @@ def test_the_operator_rewrites_text_and_leaves_japanese_alone() -> None:
         ("Sjögren’s", "SJOGREN S"),
         (unicodedata.normalize("NFD", "café が"), "café が"),
         ("（A）①乾燥", "A 干燥"),
+        ("hyper\u00adtension", "hypertension"),
     ],
 )
 def test_texts_that_say_the_same_have_one_key(one: str, other: str) -> None:

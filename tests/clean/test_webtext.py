@@ -21,7 +21,8 @@ LINKS = "".join(f'<li><a href="/{k}">相关词条{k}</a></li>' for k in range(20
 PAGE = f"""<html><head><title>高血压</title></head><body><div class="top"><ul><li><a href="/">首页</a></li></ul></div>
 <div><ul>{LINKS}</ul></div><div class="content"><h1>高血压</h1><p>{PROSE * 3}</p><h2>治疗</h2><p>{PROSE * 2}</p>
 <ul><li>低盐饮食</li><li>规律运动</li></ul><h3>药物</h3>{TABLE}<p>白细胞 10<sup>9</sup>/L，CO<sub>2</sub>。{PROSE}</p>
-<p hidden>看不见</p></div><div class="bottom"><p>Copyright 某网站 京ICP备00000000号</p><a href="/z">联系我们</a></div></body></html>"""
+<p hidden>看不见</p></div><div class="bottom"><p>Copyright 某网站 京ICP备00000000号</p>
+<a href="/z">联系我们</a></div></body></html>"""
 
 
 def test_the_article_without_what_stands_around_it() -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from datatools.report.facts import EXAMPLES, Facts, collect, files_of
 from datatools.report.progress import Progress
-from pipelines.unify import UnifyRun, UnifySettings, unify
+from pipelines.unify import unify
+from pipelines.unify_settings import UnifyRun, UnifySettings
 from schemas.conversation import CONVERSATION
 from schemas.document import DOCUMENT
 from schemas.trace import FAILED, TRACE

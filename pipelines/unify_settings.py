@@ -1,0 +1,71 @@
+"""What the user may set for unify: what shapes the result, and how the work is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.document import SOURCE_TYPES
+
+
+@dataclass(frozen=True)
+class UnifySettings:
+    """What shapes the result: two runs that differ here must not be mixed. Defaults are the command line's."""
+
+    model: str = "rules"
+    base_url: str | None = None
+    temperature: float | None = None
+    language: str = "same"  # of the pairs: zh, en, or that of the passage
+    pairs_per_passage: int = 1
+    limit: int | None = None  # documents or input rows
+    text_column: str | None = None
+    source_type: str | None = None
+    passage_characters: int = 800
+    passage_words: int = 500
+    rewrite_pairs: bool = False  # send pairs that stand in the source to the model too
+    prompts: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.language not in ("zh", "en", "same"):
+            raise ValueError(f"--language {self.language}: must be zh, en or same")
+        if self.source_type is not None and self.source_type not in SOURCE_TYPES:
+            raise ValueError(f"--source-type {self.source_type}: must be one of {', '.join(SOURCE_TYPES)}")
+        for name in ("pairs_per_passage", "passage_characters", "passage_words"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be 1 or more")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"--limit {self.limit}: must be 1 or more")
+        if self.model == "rules" and self.language != "same":
+            raise ValueError(f"--language {self.language}: the built-in generator cannot translate; add --model NAME")
+        if self.model == "rules" and (self.rewrite_pairs or self.base_url):
+            raise ValueError(f"--{'rewrite-pairs' if self.rewrite_pairs else 'base-url'}: needs --model NAME")
+        if self.base_url and not self.base_url.strip().startswith(("http://", "https://")):
+            raise ValueError(f"--base-url {self.base_url}: must look like http://localhost:8000/v1")
+
+    @property
+    def uses_model(self) -> bool:
+        """Whether passages are sent to a model."""
+        return self.model != "rules"
+
+
+@dataclass(frozen=True)
+class UnifyRun:
+    """How the work is done: nothing here changes a byte of the output."""
+
+    workers: int = 1
+    fresh: bool = False
+    retry_failed: bool = False
+    concurrency: int | None = None
+    timeout: float | None = None
+    attempts: int | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+
+
+def settings_from(values: dict[str, Any]) -> tuple[UnifySettings, UnifyRun]:
+    """Settings and run options from the command line's values; what is None keeps its default."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return (
+        UnifySettings(**{name: given[name] for name in UnifySettings.__dataclass_fields__ if name in given}),
+        UnifyRun(**{name: given[name] for name in UnifyRun.__dataclass_fields__ if name in given}),
+    )
