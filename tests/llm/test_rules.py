@@ -119,7 +119,7 @@ def test_the_headings_of_a_chinese_monograph(field: str, question: str) -> None:
         ("阿莫西林", "用法用量", r"阿莫西林(的用法用量是怎样的|怎么用，用多少)？"),
         ("清咽汤", "组成", r"清咽汤由哪些药物组成？"),
         ("阿莫西林", "不良反应", r"阿莫西林有哪些不良反应？"),
-        ("阿莫西林", "禁忌", r"使用阿莫西林有哪些禁忌和注意事项？"),
+        ("阿莫西林", "禁忌", r"阿莫西林有哪些禁忌和注意事项？"),
     ],
     ids=["dosage", "composition", "adverse", "caution"],
 )
