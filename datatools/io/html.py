@@ -83,8 +83,10 @@ def license_of(page: Any) -> str:
 
 def placed(page: Any) -> Iterator[Heading | Block]:
     """The page's headings and blocks, each block with its place in the extracted text."""
+    from datatools.io.webtext import main_parts  # brings trafilatura along, and builds on this module
+
     place = 0
-    for part in list_items_joined(parts(page)):
+    for part in list_items_joined(iter(main_parts(page))):
         yield part if isinstance(part, Heading) else Block(part.text, place)
         place += len(part.title if isinstance(part, Heading) else part.text) + 2
 
