@@ -12,6 +12,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+# Settings of a recipe alone, which no flag could hold: `[curate.thresholds.zh]` with `too_short = 60`.
+TABLES = {"curate": ("thresholds",)}
+
 
 def _with_recipe(context: typer.Context, path: Path | None) -> Path | None:
     """Make the options in a TOML file the defaults, before any other option is looked at: flags win over it.
@@ -31,8 +34,11 @@ def _with_recipe(context: typer.Context, path: Path | None) -> Path | None:
     verbs = getattr(context.find_root().command, "commands", {})
     tables = {name: found.pop(name) for name in verbs if isinstance(found.get(name), dict)}
     options = {**found, **tables.get(context.info_name, {})}
+    apart = TABLES.get(str(context.info_name), ())
+    context.meta["tables"] = {name: options.pop(name) for name in apart if name in options}
     names = {name.lstrip("-"): str(option.name) for option in context.command.params for name in option.opts}
     names = {name: kept for name, kept in names.items() if len(name) > 1 and kept != "recipe"}
+    several = {one.name for one in context.command.params if getattr(one, "multiple", False) or one.nargs == -1}
     values: dict[str, Any] = {}
     for key, value in options.items():
         spelled = key.replace("_", "-")
@@ -40,7 +46,7 @@ def _with_recipe(context: typer.Context, path: Path | None) -> Path | None:
             close = get_close_matches(spelled, names, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(names))}"
             raise ValueError(f"--recipe {path}: {context.info_name} has no option {key}; {hint}")
-        values[names[spelled]] = [value] if spelled == "inputs" and isinstance(value, str) else value
+        values[names[spelled]] = [value] if names[spelled] in several and isinstance(value, str) else value
     context.default_map = values
     # By these `run` decides how to end, whatever else goes wrong.
     context.obj += [f"--{name}" for name in ("json", "debug") if values.get(names[name]) is True]
@@ -57,6 +63,9 @@ Recipe = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes; all cores by default.", min=1)]
 Limit = Annotated[int | None, typer.Option("--limit", help="Read only so many documents or rows.")]
+Decontaminate = Annotated[
+    list[str] | None, typer.Option("--decontaminate", help="File of exam items to keep out; repeatable.")
+]
 TextColumn = Annotated[
     str | None, typer.Option("--text-column", help="Column or key that holds the text; found when not given.")
 ]
@@ -158,6 +167,7 @@ def unify(
 
 @app.command()
 def curate(
+    context: typer.Context,
     inputs: Inputs,
     out: Out,
     recipe: Recipe = None,
@@ -175,9 +185,7 @@ def curate(
     against: Annotated[
         str | None, typer.Option("--against", help="Parquet of an earlier corpus: drop what it already has.")
     ] = None,
-    decontaminate: Annotated[
-        list[str] | None, typer.Option("--decontaminate", help="File of exam items to keep out; repeatable.")
-    ] = None,
+    decontaminate: Decontaminate = None,
     simplify: Annotated[bool, typer.Option("--simplify", help="Make traditional characters simplified.")] = False,
     lexicon: Annotated[str | None, typer.Option("--lexicon", help="Medical terms, one a line.")] = None,
     keep_values: Annotated[bool, typer.Option("--keep-values", help="Write the measured values too.")] = False,
@@ -198,7 +206,7 @@ def curate(
 
     values["priority"] = tuple(name.strip() for name in priority.split(",")) if priority else None
     values["decontaminate"] = tuple(decontaminate or ()) or None
-    settings = job.settings_from(values)
+    settings = job.settings_from({**values, **context.meta.get("tables", {})})
     progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
     if reapply:
         if len(inputs) != 1:

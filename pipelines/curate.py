@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import xxhash
 
+from datatools.clean.lexicon import lexicon
 from datatools.clean.rules import rules_from
 from datatools.dedupe import decontaminate, exact_disk
 from datatools.dedupe.boilerplate import PARAGRAPH, Boilerplate, find_boilerplate, paragraph_keys
@@ -26,8 +28,9 @@ from datatools.dedupe.near import Keep, Near
 from datatools.engine.local import run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
-from datatools.engine.work import Work, open_work, reopen_work
-from datatools.io.atomic import RowGroupWriter, atomic_path, parquet_writer
+from datatools.engine.work import Work, open_work, reopen_work, work_path
+from datatools.io.atomic import RowGroupWriter, atomic_path, parquet_writer, remove_leftovers
+from datatools.io.files import discover
 from datatools.io.source import Fault
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
@@ -38,8 +41,10 @@ from pipelines.curate_measure import (
     MeasureSettings,
     StripSettings,
     measure_unit,
+    measured_key,
     streams,
     strip_unit,
+    stripped_key,
 )
 from pipelines.inputs import FAULT_CLASSES, companions, nothing_readable, say_notes, sized_parts, sources_of
 from schemas.document import DOCUMENT, SOURCE_TYPES
@@ -80,6 +85,8 @@ class CurateSettings:
         for name in self.priority:
             if name not in SOURCE_TYPES:
                 raise ValueError(f"--priority {name}: must be source types, of {', '.join(SOURCE_TYPES)}")
+        if not isinstance(self.thresholds, Mapping):
+            raise ValueError(f"thresholds {self.thresholds!r}: must be a table of rules by language and name")
         if not 0 < self.near_threshold <= 1:
             raise ValueError(f"--near-threshold {self.near_threshold}: must be above 0 and at most 1")
 
@@ -99,6 +106,8 @@ def curate(
     """
     began = time.monotonic()
     decide = decide_settings(settings)
+    _check_against(settings.against, out)
+    measure = measure_settings(settings, work_path(out), progress)
     sources, faults = sources_of(inputs, out)
     identities = {source.path: identity(source.path) for source in sources}
     description = {
@@ -107,17 +116,39 @@ def curate(
         "inputs": {source.name: identities[source.path] for source in sources},
     }
     with open_work(out, description, fresh=fresh) as work:
-        measure = measure_settings(settings, work.path)
+        _remove_leftovers(work.path)
         units = plan(sized_parts(sources), identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
         progress.say(f"curate: {len(sources)} files, {len(units)} units, {workers} workers → {out}")
         keys, tally = measured(units, measure, settings, work, workers, progress)
+        note_measured(work, keys, measure, settings, faults, tally)
         if not tally["rows_read"]:
             raise ValueError(nothing_readable(inputs, faults, work, keys))
-        say_notes(work, [key.split("-stripped-")[0] for key in keys], progress)
+        say_notes(work, [measured_key(key) for key in keys], progress)
         summary = Summary("curate", list(inputs), rows_read=tally["rows_read"], work=str(work.path))
-        write(work, keys, measure, decide, settings, faults, out, summary, tally, workers)
+        write(work, keys, decide, settings, faults, out, summary, tally, workers)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
+
+
+def _check_against(against: str | None, out: Path) -> None:
+    if against is None:
+        return
+    if not Path(against).is_file():
+        raise ValueError(f"--against {against}: no such file")
+    if Path(against).resolve() == out.resolve():
+        raise ValueError(f"--against {against}: is the output itself; choose another --out")
+    try:
+        names = pq.read_schema(against).names
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"--against {against}: not a readable parquet file ({str(error).splitlines()[0]})") from error
+    if missing := [name for name in ("id", "text") if name not in names]:
+        raise ValueError(f"--against {against}: needs a column {missing[0]}, as every output of curate has")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what killed runs left of files outside the parts."""
+    for place in (folder, *(folder / "against").glob("*")):
+        remove_leftovers(place)
 
 
 def reapply(work_folder: Path, out: Path, settings: CurateSettings, progress: Progress, *, workers: int = 1) -> Summary:
@@ -126,19 +157,66 @@ def reapply(work_folder: Path, out: Path, settings: CurateSettings, progress: Pr
     Raises ValueError when the folder holds no finished measurement, or for settings that would need a new one.
     """
     began = time.monotonic()
+    work_path(out)
+    _check_against(settings.against, out)
     with reopen_work(work_folder) as work:
-        stated = work_folder / MEASURED
-        if not stated.is_file():
-            raise ValueError(f"{work_folder}: holds no finished measurement of `datatools curate`")
-        measured_then = json.loads(stated.read_text(encoding="utf-8"))
-        measure = MeasureSettings(**measured_then["measure"])
-        keys: list[str] = measured_then["keys"]
-        summary = Summary("curate", [str(work_folder)], rows_read=measured_then["rows_read"], work=str(work_folder))
-        progress.say(f"curate: {len(keys)} measured units of {work_folder} → {out}")
-        tally = Counter(measured_then["tally"])
-        write(work, keys, measure, decide_settings(settings, measure), settings, [], out, summary, tally, workers)
+        then = _noted(work)
+        measure = MeasureSettings(**then["measure"])
+        _refuse_new_measuring(settings, then["settings"], measure)
+        decide = decide_settings(settings, measure)
+        faults = [Fault(*fault) for fault in then["faults"]]
+        tally = Counter(then["tally"])
+        summary = Summary("curate", [str(work_folder)], rows_read=tally["rows_read"], work=str(work_folder))
+        progress.say(f"curate: {len(then['keys'])} measured units of {work_folder} → {out}")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write(work, then["keys"], decide, settings, faults, out, summary, tally, workers)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
+
+
+def note_measured(
+    work: Work,
+    keys: Sequence[str],
+    measure: MeasureSettings,
+    settings: CurateSettings,
+    faults: Sequence[Fault],
+    tally: Counter[str],
+) -> None:
+    """Leave word of a finished measurement for `reapply`."""
+    line = {
+        "keys": keys,
+        "measure": asdict(measure),
+        "settings": _plain(settings),
+        "faults": [[fault.source, fault.message, fault.rule] for fault in faults],
+        "tally": dict(tally),
+    }
+    with atomic_path(work.path / MEASURED) as temporary:
+        temporary.write_text(json.dumps(line), encoding="utf-8")
+
+
+def _noted(work: Work) -> dict[str, Any]:
+    """What `note_measured` left. Raises ValueError where there is none, or its parts are gone (`--fresh`, killed)."""
+    stated = work.path / MEASURED
+    noted: dict[str, Any] = json.loads(stated.read_text(encoding="utf-8")) if stated.is_file() else {"keys": None}
+    if noted["keys"] is None or any(key not in work.units for key in noted["keys"]):
+        raise ValueError(f"{work.path}: holds no finished measurement; run `datatools curate` to its end first")
+    return noted
+
+
+NEW_MEASURING = ("text_column", "source_type", "simplify", "redact", "boilerplate", "near", "limit")
+
+
+def _refuse_new_measuring(settings: CurateSettings, then: Mapping[str, Any], measure: MeasureSettings) -> None:
+    """Raise ValueError for a setting that shaped texts and values and is now another; what is not given is as then."""
+    default, again = CurateSettings(), "that needs measuring anew: run without --reapply"
+    for name in NEW_MEASURING:
+        now = getattr(settings, name)
+        if now not in (getattr(default, name), then[name]):
+            raise ValueError(f"--{name.replace('_', '-')} {now}: was {then[name]} when it was measured; {again}")
+    if settings.lexicon and _digest((settings.lexicon,)) != measure.lexicon_digest:
+        raise ValueError(f"--lexicon {settings.lexicon}: is not the one it was measured with; {again}")
+    if settings.decontaminate and _digest(settings.decontaminate) != measure.exam_digest:
+        raise ValueError(f"--decontaminate {', '.join(settings.decontaminate)}: was not looked for; {again}")
 
 
 def measured(
@@ -154,9 +232,6 @@ def measured(
     keys = [unit.key for unit in finished]
     if settings.boilerplate and tally["rows_read"]:
         keys = _stripped(finished, keys, measure, work, workers, progress, tally)
-    line = {"keys": keys, "measure": asdict(measure), "rows_read": tally["rows_read"], "tally": dict(tally)}
-    with atomic_path(work.path / MEASURED) as temporary:
-        temporary.write_text(json.dumps(line), encoding="utf-8")
     return keys, tally
 
 
@@ -201,7 +276,7 @@ def _stripped(
     if not path.exists():
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.save(file, found)
-    again = [Unit(f"{unit.key}-stripped-{digest}", unit.sources) for unit in units]
+    again = [Unit(stripped_key(unit.key, digest), unit.sources) for unit in units]
     settings = StripSettings(measure, str(work.path), str(path), limits)
     schemas = {"documents": streams(measure)["documents"]}
     with progress.bar("removing boilerplate", len(again)) as bar:
@@ -244,7 +319,6 @@ def _records(paragraphs: Parts, documents: Parts, first: Any) -> Iterator[Any]:
 def write(
     work: Work,
     keys: list[str],
-    measure: MeasureSettings,
     decide: DecideSettings,
     settings: CurateSettings,
     faults: Sequence[Fault],
@@ -255,7 +329,7 @@ def write(
 ) -> None:
     """Decide on the measured documents and write what stays, its trace, and the facts for the report."""
     documents = Parts(work, keys, "documents")
-    read = [key.split("-stripped-")[0] for key in keys]
+    read = [measured_key(key) for key in keys]
     trace_path, _ = companions(out)
     with parquet_writer(trace_path, TRACE) as trace:
         rules = _write_faults(work, read, faults, trace, summary)
@@ -266,7 +340,7 @@ def write(
     summary.trace = str(trace_path) if trace.written else None
     if not trace.written:
         trace_path.unlink()
-    _write_report(work, documents, decision, settings, summary, tally)
+    _write_report(out, documents, decision, settings, summary, tally)
 
 
 def _write_documents(documents: Parts, decision: Decision, settings: CurateSettings, out: Path) -> int:
@@ -313,7 +387,7 @@ def _write_faults(
 
 
 def _write_report(
-    work: Work, documents: Parts, decision: Decision, settings: CurateSettings, summary: Summary, tally: Counter[str]
+    out: Path, documents: Parts, decision: Decision, settings: CurateSettings, summary: Summary, tally: Counter[str]
 ) -> None:
     """What `datatools report` shows beyond the files themselves."""
     encodings: Counter[str] = Counter()
@@ -321,6 +395,8 @@ def _write_report(
     for _, table in documents.batches(["language", "meta"]):
         languages.update(table["language"].to_pylist())
         encodings.update(_encoding(meta) for meta in table["meta"].to_pylist())
+    place = work_path(out)  # of a reapplied output it is not the folder that was measured
+    place.mkdir(exist_ok=True)
     facts = {
         "command": "curate",
         "settings": _plain(settings),
@@ -331,7 +407,7 @@ def _write_report(
         "languages": dict(languages.most_common()),
         "clusters": decision.clusters,
     }
-    with atomic_path(work.path / "report.json") as temporary:
+    with atomic_path(place / "report.json") as temporary:
         temporary.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
 
 
@@ -339,14 +415,15 @@ def _encoding(meta: str) -> str:
     return str(json.loads(meta).get("encoding", "utf-8")) if meta and '"encoding"' in meta else "utf-8"
 
 
-def measure_settings(settings: CurateSettings, work: Path) -> MeasureSettings:
-    """What the units need to know; builds the index of exam items where there are exams."""
-    exam_index = exam_digest = ""
-    if settings.decontaminate:
-        exam_digest = _digest(settings.decontaminate)
-        exam_index = str(work / f"exams-{exam_digest}.arrow")
-        if not Path(exam_index).exists():
-            exam_items(settings.decontaminate).save(Path(exam_index))
+def measure_settings(settings: CurateSettings, work: Path, progress: Progress) -> MeasureSettings:
+    """What the units need to know; the index of exam items is made unless it is there.
+
+    Raises ValueError for files that cannot be used.
+    """
+    if settings.lexicon:
+        lexicon(settings.lexicon)  # says what is wrong with it
+    exams = settings.decontaminate
+    exam_digest = _digest(exams) if exams else ""
     return MeasureSettings(
         text_column=settings.text_column,
         source_type=settings.source_type,
@@ -355,19 +432,27 @@ def measure_settings(settings: CurateSettings, work: Path) -> MeasureSettings:
         lexicon=settings.lexicon or "",
         lexicon_digest=_digest((settings.lexicon,)) if settings.lexicon else "",
         near_threshold=settings.near_threshold if settings.near else None,
-        exam_index=exam_index,
+        exam_index=str(exam_index(exams, work / f"exams-{exam_digest}.arrow", progress)) if exams else "",
         exam_digest=exam_digest,
     )
 
 
-def exam_items(paths: Sequence[str]) -> decontaminate.Index:
-    """The index of the items in exam files. Raises ValueError where there are none."""
-    found = list(decontaminate.items(paths))
+def exam_index(exams: Sequence[str], path: Path, progress: Progress) -> Path:
+    """The index of the items in exam files, made at `path` unless it is there. Raises ValueError where no item is."""
+    if path.exists():
+        return path
+    found = list(decontaminate.items(exams))
     items = [item for item in found if isinstance(item, decontaminate.Item)]
+    faults = [f"{item.source}: {item.message}" for item in found if isinstance(item, Fault)]
     if not items:
-        fault = next((f": {item.message}" for item in found if isinstance(item, Fault)), "")
-        raise ValueError(f"--decontaminate {', '.join(paths)}: no exam items there{fault}")
-    return decontaminate.build(items)
+        raise ValueError(f"--decontaminate {', '.join(exams)}: no exam items there{'; '.join(['', *faults[:1]])}")
+    for fault in faults:
+        progress.say(f"--decontaminate: {fault}")
+    index = decontaminate.build(items)
+    progress.say(f"--decontaminate: {len(index):,} exam items, and {index.skipped:,} too short to be found")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    index.save(path)
+    return path
 
 
 def decide_settings(settings: CurateSettings, measured_with: MeasureSettings | None = None) -> DecideSettings:
@@ -386,12 +471,15 @@ def decide_settings(settings: CurateSettings, measured_with: MeasureSettings | N
         exact=settings.exact and settings.rules != "none",
         keep=settings.keep,
         priority=settings.priority,
-        against=settings.against,
+        against=settings.against if settings.rules != "none" else None,
+        leaks=settings.rules != "none",
     )
 
 
-def _digest(paths: Sequence[str]) -> str:
-    return xxhash.xxh3_64_hexdigest(json.dumps([identity(path) for path in paths]).encode())
+def _digest(inputs: Sequence[str]) -> str:
+    """What tells the content of files and folders from another. Raises ValueError for one that does not exist."""
+    sources, _ = discover(inputs)
+    return xxhash.xxh3_64_hexdigest(json.dumps([[source.name, identity(source.path)] for source in sources]).encode())
 
 
 def _plain(settings: CurateSettings) -> dict[str, Any]:

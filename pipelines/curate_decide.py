@@ -36,6 +36,7 @@ class DecideSettings:
     keep: Keep = "source-order"
     priority: tuple[str, ...] = ()  # source types, the best first
     against: str | None = None
+    leaks: bool = True
     leak_coverage: float = 0.5
     leak_run: int = 30
 
@@ -56,7 +57,8 @@ def decide_all(
     """Which documents stay. `folder` is for sorting and indexes; trace rows are written in input order per step."""
     decision = Decision(np.ones(len(documents), bool))
     steps: list[tuple[str, Callable[[], None]]] = [("rules", lambda: _rules(documents, settings, trace, decision))]
-    steps.append(("decontaminate", lambda: _leaks(documents, settings, trace, decision)))
+    if settings.leaks:
+        steps.append(("decontaminate", lambda: _leaks(documents, settings, trace, decision)))
     earlier = _earlier(settings, folder, workers)
     if settings.exact:
         steps.append(("exact", lambda: _exact(documents, settings, earlier, folder, trace, decision)))

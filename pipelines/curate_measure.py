@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datatools.clean.bare import Bare, without_space
 from datatools.clean.columns import append_columns
 from datatools.clean.pii import Redact, redact
+from datatools.clean.pii_patterns import SIGN
 from datatools.clean.quality import COUNTS, SIGNALS, Quality
 from datatools.dedupe import decontaminate
 from datatools.dedupe.boilerplate import Boilerplate, paragraph_keys, remove_boilerplate
-from datatools.dedupe.exact import text_key
 from datatools.dedupe.near import Near, band_table
 from datatools.engine.units import Unit
 from datatools.io.source import ReadOptions
@@ -44,7 +46,10 @@ LEAK = [
 EXTRA = [pa.field("pii", pa.string()), pa.field("bytes", pa.int64()), pa.field("boilerplate", pa.int32())]
 PARAGRAPHS = pa.schema([pa.field("document", pa.int64()), pa.field("key", pa.uint64()), pa.field("group", pa.uint64())])
 NOTES = pa.schema([pa.field("source", pa.string()), pa.field("message", pa.string())])
-BATCH = 1000
+SAYS = {"trace": TRACE, "notes": NOTES}
+# Documents measured at a time, and characters from which on there are fewer: a column holds 2 GiB at most.
+BATCH, BATCH_CHARACTERS = 1000, 1 << 24
+SAID = 4096  # trace rows and notes held in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,50 +79,65 @@ def streams(settings: MeasureSettings) -> dict[str, pa.Schema]:
     return {
         "documents": pa.schema([*DOCUMENT, *VALUES, *EXTRA, *LEAK, KEY, *bands]),
         "paragraphs": PARAGRAPHS,
-        "trace": TRACE,
-        "notes": NOTES,
+        **SAYS,
     }
 
 
 class _Sink:
     """What a unit says besides its documents."""
 
-    def __init__(self, tally: Counter[str]) -> None:
+    def __init__(self, tally: Counter[str], settings: MeasureSettings) -> None:
         self.tally = tally
-        self.rows: dict[str, list[dict[str, Any]]] = {"trace": [], "notes": []}
+        self.redact = settings.redact
+        self.rows: dict[str, list[dict[str, Any]]] = {stream: [] for stream in SAYS}
+        self.tables: list[tuple[str, pa.Table]] = []  # of rows of which there are many
 
     def add(self, stream: str, row: dict[str, Any]) -> None:
-        self.rows[stream].append(row)
+        rows = self.rows[stream]
+        rows.append(sound(row))
+        if len(rows) >= SAID:
+            self.tables.append((stream, pa.Table.from_pylist(rows, schema=SAYS[stream])))
+            rows.clear()
+
+    def taken(self) -> Iterator[tuple[str, pa.Table]]:
+        """What was said since the last time."""
+        yield from self.tables
+        self.tables.clear()
+        for stream, rows in self.rows.items():
+            if rows:
+                yield stream, pa.Table.from_pylist(rows, schema=SAYS[stream])
+                rows.clear()
 
     def trace(self, step: str, rule: str, source: str, excerpt: str, **more: Any) -> None:
-        self.add("trace", {"id": "", **more, "source": source, "step": step, "rule": rule, "excerpt": excerpt[:200]})
+        said = redact(excerpt)[0] if self.redact else excerpt  # a reader may quote what it could not use
+        self.add("trace", {"id": "", **more, "source": source, "step": step, "rule": rule, "excerpt": said[:200]})
 
 
 def measure_unit(unit: Unit, settings: MeasureSettings, tally: Counter[str]) -> Iterator[tuple[str, pa.Table]]:
     """Read, clean and measure the sources of a unit. `tally` counts documents read and bytes of text."""
-    sink = _Sink(tally)
+    sink = _Sink(tally, settings)
     options = ReadOptions(text_column=settings.text_column, source_type=settings.source_type)
     pending: list[Document] = []
     number = 0
+    characters = 0
     for source in unit.sources:
-        for window in windows(source, options, sink, settings.limit):
-            pending += window
-            if len(pending) >= BATCH:
+        for document in chain.from_iterable(windows(source, options, sink, settings.limit)):
+            pending.append(document)
+            characters += len(document.text)
+            if len(pending) == BATCH or characters > BATCH_CHARACTERS:
                 yield from _measured(pending, settings, number, tally)
                 number += len(pending)
-                pending = []
+                pending, characters = [], 0
+                yield from sink.taken()
     if pending:
         yield from _measured(pending, settings, number, tally)
-    schemas = streams(settings)
-    for stream, rows in sink.rows.items():
-        if rows:
-            yield stream, pa.Table.from_pylist(rows, schema=schemas[stream])
+    yield from sink.taken()
 
 
 def _measured(
     documents: list[Document], settings: MeasureSettings, number: int, tally: Counter[str]
 ) -> Iterator[tuple[str, pa.Table]]:
-    batch = pa.RecordBatch.from_pylist([document.record() for document in documents], schema=DOCUMENT)
+    batch = _batch(documents)
     if settings.simplify:
         from datatools.clean.chinese import Simplify
 
@@ -125,15 +145,13 @@ def _measured(
     for operator in _operators(settings.lexicon, settings.redact):
         batch = operator(batch)
     if settings.redact:
-        batch = _redacted_meta(batch)
+        batch = _redacted_beside(batch)
     batch = _with_counts(batch, tally)
     batch = append_columns(batch, _leaks(batch, settings))
-    paragraphs = [
-        paragraph_keys([text], [source])[0]
-        for text, source in zip(batch["text"].to_pylist(), batch["source"].to_pylist(), strict=True)
-    ]
-    yield "documents", signed(pa.Table.from_batches([batch]), settings)
-    yield "paragraphs", _paragraph_table(paragraphs, number)
+    table = pa.Table.from_batches([batch])
+    bare = without_space(table["text"])
+    yield "documents", signed(table, settings, bare)
+    yield "paragraphs", _paragraph_table(bare, table["source"].to_pylist(), number)
 
 
 @lru_cache(maxsize=2)
@@ -142,29 +160,85 @@ def _operators(lexicon: str, redact: bool) -> tuple[Any, ...]:
     return (*((Redact(),) if redact else ()), Quality(lexicon))
 
 
-def _redacted_meta(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Questions, answers and fields stand in `meta` too: what went from the text goes from there."""
-    metas = batch.column("meta").to_pylist()
-    hit = [bool(counts) for counts in batch.column("pii").to_pylist()]
-    for place, meta in enumerate(metas):
-        if hit[place] and meta:
-            metas[place] = json.dumps(_redacted(json.loads(meta)), ensure_ascii=False)
-    return append_columns(batch, {"meta": pa.array(metas, pa.string())}) if any(hit) else batch
+def _batch(documents: list[Document]) -> pa.RecordBatch:
+    try:
+        return _columns(documents)
+    except UnicodeEncodeError:
+        rows = [sound(document.record()) for document in documents]
+        return pa.RecordBatch.from_pylist(rows, schema=DOCUMENT)
 
 
-def _redacted(value: Any) -> Any:
+def _columns(documents: list[Document]) -> pa.RecordBatch:
+    # A column at a time: a dict a document, and RecordBatch.from_pylist, take four times as long.
+    values = {name: [getattr(document, name) for document in documents] for name in DOCUMENT.names}
+    values["source_type"] = [name or "other" for name in values["source_type"]]
+    values["meta"] = [document.meta_json() for document in documents]
+    return pa.record_batch([pa.array(values[field.name], field.type) for field in DOCUMENT], DOCUMENT)
+
+
+def sound(value: Any) -> Any:
+    r"""The value, with U+FFFD for halves of surrogate pairs, which no file can hold.
+
+    >>> sound({"title": "肺\ud83d", "section": ["肝"]})
+    {'title': '肺�', 'section': ['肝']}
+    """
     if isinstance(value, str):
-        return redact(value)[0]
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
-        return {name: _redacted(item) for name, item in value.items()}
-    return [_redacted(item) for item in value] if isinstance(value, list) else value
+        return {name: sound(item) for name, item in value.items()}
+    return [sound(item) for item in value] if isinstance(value, list) else value
+
+
+def _redacted_beside(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Titles, headings, and the questions, answers and fields in `meta` hold personal data too."""
+    changed: dict[str, pa.Array] = {}
+    for name, clean in (("title", redacted), ("section", redacted), ("meta", _redacted_json)):
+        column = batch.column(name)
+        if not (rows := _likely(column)):
+            continue
+        values = column.to_pylist()
+        for row in rows:
+            values[row] = clean(values[row])
+        changed[name] = pa.array(values, column.type)
+    return append_columns(batch, changed)
+
+
+def _likely(column: pa.Array) -> list[int]:
+    """Rows with a sign of personal data. Quotes of JSON are left out: "姓名": "李" is a label before a name."""
+    import polars as pl
+
+    lines = pc.binary_join(column, "\n") if pa.types.is_list(column.type) else column
+    plain = pc.replace_substring(lines, '"', "")
+    return [int(row) for row in pl.Series("", plain, pl.String).str.contains(SIGN).arg_true()]
+
+
+@lru_cache(maxsize=16)
+def _redacted_json(meta: str) -> str:
+    return json.dumps(redacted(json.loads(meta)), ensure_ascii=False)  # kept: a book's sections share one
+
+
+def redacted(value: Any, label: str = "") -> Any:
+    """The value without personal data; the name of a field is read as the label before its value.
+
+    >>> redacted({"姓名": "李小明", "年龄": "35", "备注": ["电话13800138000"]})
+    {'姓名': '[NAME]', '年龄': '35', '备注': ['电话[PHONE]']}
+    """
+    if isinstance(value, str):
+        before = f"{label}：" if label else ""
+        cleaned = redact(before + value)[0]
+        return cleaned.removeprefix(before) if cleaned.startswith(before) else redact(value)[0]
+    if isinstance(value, dict):
+        return {name: redacted(item, str(name)) for name, item in value.items()}
+    return [redacted(item, label) for item in value] if isinstance(value, list) else value
 
 
 def _with_counts(batch: pa.RecordBatch, tally: Counter[str]) -> pa.RecordBatch:
     """PII counts as JSON, bytes of text, and room for the boilerplate that may be removed later."""
     pii: list[str] = [""] * batch.num_rows
     if "pii" in batch.schema.names:
-        for place, counts in enumerate(batch.column("pii").to_pylist()):
+        column = batch.column("pii")
+        for place in np.flatnonzero(np.diff(column.offsets.to_numpy())).tolist():
+            counts = column[place].as_py()
             found = {kind: count for kind, count in dict(counts or {}).items() if count}
             if found:
                 pii[place] = json.dumps(found, sort_keys=True)
@@ -198,28 +272,43 @@ def _leaks(batch: pa.RecordBatch, settings: MeasureSettings) -> dict[str, pa.Arr
     }
 
 
-def signed(table: pa.Table, settings: MeasureSettings) -> pa.Table:
-    """The table with its exact key and near-duplicate band keys, of the texts as they are now."""
-    keys = pa.array([text_key(text) for text in table["text"].to_pylist()], KEY.type)
-    names = [name for name in streams(settings)["documents"].names if name in table.schema.names and name != "key"]
-    table = table.select([name for name in names if not name.startswith("band_")]).append_column(KEY, keys)
+def signed(table: pa.Table, settings: MeasureSettings, bare: Bare | None = None) -> pa.Table:
+    """The table with its exact key and near-duplicate band keys, of the texts as they are now.
+
+    `bare` is what `without_space` gives for these texts, where it is known already.
+    """
+    columns = {name: table[name] for name in table.schema.names}
+    columns["key"] = pa.array((bare or without_space(table["text"])).text_keys(), KEY.type)
     if settings.near:
         bands = band_table(table["text"], settings.near)
-        for name in bands.schema.names:
-            table = table.append_column(bands.schema.field(name), bands[name])
-    return table.select(streams(settings)["documents"].names).cast(streams(settings)["documents"])
+        columns |= {name: bands[name] for name in bands.schema.names}
+    schema = streams(settings)["documents"]
+    return pa.table([columns[field.name].cast(field.type) for field in schema], schema)
 
 
-def _paragraph_table(paragraphs: list[Any], number: int) -> pa.Table:
-    counts = [len(found) for found in paragraphs]
-    together = np.concatenate(paragraphs)
-    places = np.repeat(np.arange(number, number + len(counts)), counts)
-    columns = [
-        pa.array(places),
-        pa.array(np.ascontiguousarray(together["key"])),
-        pa.array(np.ascontiguousarray(together["group"])),
-    ]
+def _paragraph_table(bare: Bare, sources: list[str], number: int) -> pa.Table:
+    """The distinct paragraphs of every document, numbered from `number`: `paragraph_keys`, for all at once."""
+    groups = dict.fromkeys(sources, 0)
+    for source in groups:
+        ((groups[source], _),) = paragraph_keys([""], [source])[1].items()
+    of_text = np.array([groups[source] for source in sources], np.uint64)
+    places, keys = bare.line_keys(of_text.tolist())
+    columns = [pa.array(places + number), pa.array(keys), pa.array(of_text[places])]
     return pa.table(columns, schema=PARAGRAPHS)
+
+
+def stripped_key(key: str, digest: str) -> str:
+    """Key of a measured unit's documents without the boilerplate that `digest` names.
+
+    >>> stripped_key("1f", "a0"), measured_key(stripped_key("1f", "a0")), measured_key("1f")
+    ('1f-stripped-a0', '1f', '1f')
+    """
+    return f"{key}-stripped-{digest}"
+
+
+def measured_key(key: str) -> str:
+    """Key of the measured unit that a part was made of."""
+    return key.split("-stripped-")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,20 +324,25 @@ class StripSettings:
 def strip_unit(unit: Unit, settings: StripSettings, tally: Counter[str]) -> Iterator[tuple[str, pa.Table]]:
     """The documents of a measured unit without their boilerplate paragraphs, signed anew where they changed."""
     found = frozenset(np.load(settings.found).tolist())
-    part = Path(settings.work, "parts", f"{unit.key.removesuffix('-stripped')}.documents.arrow")
+    part = Path(settings.work, "parts", f"{measured_key(unit.key)}.documents.arrow")
     with pa.memory_map(str(part)) as file:
         reader = pa.ipc.open_file(file)
         for index in range(reader.num_record_batches):
-            table = pa.Table.from_batches([reader.get_batch(index)])
-            texts, removed = [], []
-            for text, source in zip(table["text"].to_pylist(), table["source"].to_pylist(), strict=True):
-                left, spans = remove_boilerplate(text, source, found, settings.limits)
-                texts.append(left.strip() if spans else text)
-                removed.append(len(spans))
-            if any(removed):
-                tally["boilerplate"] += sum(removed)
-                table = table.set_column(table.schema.get_field_index("text"), DOCUMENT.field("text"), pa.array(texts))
-                place = table.schema.get_field_index("boilerplate")
-                table = table.set_column(place, table.schema.field(place), pa.array(removed, pa.int32()))
-                table = signed(table, settings.measure)
-            yield "documents", table
+            yield "documents", _without_boilerplate(reader.get_batch(index), found, settings, tally)
+
+
+def _without_boilerplate(
+    batch: pa.RecordBatch, found: frozenset[int], settings: StripSettings, tally: Counter[str]
+) -> pa.Table:
+    texts, removed = [], []
+    for text, source in zip(batch["text"].to_pylist(), batch["source"].to_pylist(), strict=True):
+        left, spans = remove_boilerplate(text, source, found, settings.limits)
+        texts.append(left.strip() if spans else text)
+        removed.append(len(spans))
+    if not any(removed):
+        return pa.Table.from_batches([batch])
+    tally["boilerplate"] += sum(removed)
+    batch = append_columns(batch, {"text": pa.array(texts, pa.string()), "boilerplate": pa.array(removed, pa.int32())})
+    # Rules judge the text that is left.
+    batch = Quality(settings.measure.lexicon)(batch)
+    return signed(pa.Table.from_batches([batch]), settings.measure)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Protocol
 
 from datatools.clean.entries import entries
-from datatools.clean.language import language
+from datatools.clean.language import languages
 from datatools.clean.mojibake import repair
-from datatools.clean.normalise import normalise
+from datatools.clean.normalise import normalise, normalise_all
 from datatools.io.read import read
 from datatools.io.source import Fault, Note, ReadOptions, Source
 from datatools.llm import rules_fields
@@ -41,12 +42,19 @@ def windows(source: Source, options: ReadOptions, sink: Sink, limit: int | None 
     Counts `rows_read` (documents, at most `limit`) in the sink's tally; faults and notes go to the sink.
     """
     documents = _documents(read(source, options), sink, limit)
-    while window := list(islice(documents, WINDOW)):
+    while found := list(islice(documents, WINDOW)):
+        # Together: what is done for one text at a time costs more than what is done to it.
+        raw = [document for document, done in found if not done]
+        for document, text in zip(raw, normalise_all([document.text for document in raw]), strict=True):
+            document.text = text
+        window = [document for document, _ in found]
         _tell_languages(window)
         yield window
 
 
-def _documents(items: Iterable[Document | Fault | Note], sink: Sink, limit: int | None) -> Iterator[Document]:
+def _documents(
+    items: Iterable[Document | Fault | Note], sink: Sink, limit: int | None
+) -> Iterator[tuple[Document, bool]]:
     for item in items:
         if isinstance(item, Note):
             sink.add("notes", {"source": item.source, "message": item.message})
@@ -56,34 +64,42 @@ def _documents(items: Iterable[Document | Fault | Note], sink: Sink, limit: int 
             if limit is not None and sink.tally["rows_read"] >= limit:
                 return
             sink.tally["rows_read"] += 1
-            yield from _cleaned(item)
+            yield from _cut(item)
 
 
-def _cleaned(document: Document) -> Iterator[Document]:
-    document.title = normalise(document.title)
+@lru_cache(maxsize=1024)
+def _title(title: str) -> str:
+    return normalise(title)  # kept: all sections of a book have the same
+
+
+def _cut(document: Document) -> Iterator[tuple[Document, bool]]:
+    """A Document's entries, each with whether its text is normalised already."""
+    document.title = document.title and _title(document.title)
     if fields := document.meta.get("fields"):
         fields = {name: normalise(str(value)) for name, value in fields.items()}
         document.meta = {**document.meta, "fields": fields}
         if rules_fields.is_listing(fields, normalise(document.text)) and "question" not in document.meta:
             document.text = rules_fields.labelled(fields)
-            yield document
+            yield document, True
             return
     text, undone = repair(document.text)
     if undone:
         document.text, document.meta = text, {**document.meta, "mojibake": undone}
     for entry in entries(document):
-        entry.text = normalise(entry.text)
-        yield entry
+        yield entry, False
 
 
 def _tell_languages(window: list[Document]) -> None:
     """Fill in the languages of neighbouring documents; a short one without signs of its own takes that of the rest."""
     letters: dict[str, Counter[str]] = {document.source: Counter() for document in window}
+    unknown = [document for document in window if not document.language]
+    for document, found in zip(unknown, languages([document.text for document in unknown]), strict=True):
+        document.language = found
     for document in window:
-        document.language = document.language or language(document.text)
         letters[document.source][document.language] += len(document.text)
+    dominant = {source: counts.most_common(1)[0][0] for source, counts in letters.items()}
     for document in window:
-        most = letters[document.source].most_common(1)[0][0]
+        most = dominant[document.source]
         chinese = document.language in ("zh", "lzh") and most in ("zh", "lzh")
         if document.language == "und" or (chinese and len(document.text) < SHORT_FOR_LANGUAGE):
             document.language = most

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datatools.io.atomic import atomic_path
-from datatools.report.facts import collect, files_of
+from datatools.report.collect import collect, files_of
 from datatools.report.page import page
 from datatools.report.summary import Summary
 

@@ -77,14 +77,19 @@ class Document:
             "source_type": self.source_type or "other",
             "offset": self.offset,
             "license": self.license,
-            "meta": _json(self.meta) if self.meta else "",
+            "meta": self.meta_json(),
         }
+
+    def meta_json(self) -> str:
+        """`meta` as a record holds it."""
+        return _json(self.meta) if self.meta else ""
 
     @classmethod
     def from_record(cls, row: dict[str, Any]) -> Document:
-        """The Document a row of the Arrow schema was written from."""
-        known = {name: row[name] for name in DOCUMENT.names if name not in ("section", "meta")}
-        return cls(**known, section=tuple(row["section"] or ()), meta=json.loads(row["meta"]) if row["meta"] else {})
+        """The Document a row of the Arrow schema was written from; other programs leave nulls where nothing is."""
+        texts = {name: row[name] or "" for name in DOCUMENT.names if name not in ("offset", "section", "meta")}
+        meta = json.loads(row["meta"]) if row["meta"] else {}
+        return cls(**texts, offset=row["offset"] or 0, section=tuple(row["section"] or ()), meta=meta)
 
 
 # All parts of a book share one meta object: it is written once, not once a part.

@@ -28,7 +28,9 @@ def entries(document: Document) -> Iterator[Document]:
     main = ""
     for (start, end, name), stop in bodies:
         body = document.text[end:stop]
-        if not _RUN_IN.sub("", body).strip() or not name:
+        # A mark right behind a mark stands at no line's start in the section, but does in the body.
+        rest = _RUN_IN.sub("", body) if "\\x" in body else body
+        if not name or not rest.strip():
             offset, path, before = found[-1]
             found[-1] = (offset, path, before + document.text[start:stop])
             continue

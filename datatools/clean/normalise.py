@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
 
 from datatools.io.scripts import subscript, superscript
 
@@ -48,7 +53,7 @@ RESIDUE = (
 # A glyph the typesetting program did not have: 目KT KT 无所见. A word of a text that shows it so at least once; else HT
 # is hypertension and 5-HT serotonin.
 _TYPESET = re.compile(r"[\u3400-\u9fff](?:KT|HT|FS)+ ")
-_LOST_GLYPH = re.compile(r"(?<![A-Za-z\d-])(?:KT|HT|FS)+(?![A-Za-z\d-]) ?")
+_LOST_GLYPH = re.compile(r"(?<![A-Za-z\d-])(?:KT|HT|FS)+(?![A-Za-z\d-])")
 _SCRIPT = re.compile(r"<(su[pb])>([^<]{1,24})</su[pb]>", re.IGNORECASE)  # D<sub>3</sub> in abstracts
 _SPACES = re.compile(r" {2,}")
 _LINE_END = re.compile(r" *\n *")
@@ -66,6 +71,10 @@ _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
 # earlier without a full stop is a heading, a verse or an entry of a list.
 _WRAPPED_HAN, _WRAPPED_LATIN, _ORPHAN = 25, 55, 6
 
+# Characters of the texts that are normalised at a time; compiled code takes half a second to load, which fewer than
+# the second figure do not repay.
+_AT_ONCE, _FEW = 1 << 18, 1 << 13
+
 
 def normalise(text: str) -> str:
     """Text in NFC through the character table, without residue, with hard-wrapped lines joined.
@@ -76,6 +85,18 @@ def normalise(text: str) -> str:
     >>> normalise("血红蛋白１２０ g/L，白细胞 5×10⁹/L，５％葡萄糖")
     '血红蛋白120 g/L，白细胞 5×10⁹/L，5％葡萄糖'
     """
+    text = _unmarked(text)
+    if " \n" in text or "\n " in text:
+        text = _LINE_END.sub("\n", text)
+    if "  " in text:
+        text = _SPACES.sub(" ", text)
+    if "\n\n\n" in text:
+        text = _BLANK_LINES.sub("\n\n", text)
+    return join_wrapped(text.strip())
+
+
+def _unmarked(text: str) -> str:
+    """Text in NFC through the table, without residue."""
     text = _IN_TABLE.sub(lambda found: TABLE[found[0]], text)
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
@@ -85,14 +106,101 @@ def normalise(text: str) -> str:
         if sign in text:
             text = residue.sub("", text)
     if ("KT" in text or "HT" in text or "FS" in text) and _TYPESET.search(text):
-        text = _LOST_GLYPH.sub("□", text)
-    if " \n" in text or "\n " in text:
-        text = _LINE_END.sub("\n", text)
-    if "  " in text:
-        text = _SPACES.sub(" ", text)
-    if "\n\n\n" in text:
-        text = _BLANK_LINES.sub("\n\n", text)
-    return join_wrapped(text.strip())
+        text = _LOST_GLYPH.sub("", text)
+    return text
+
+
+def normalise_all(texts: Sequence[str]) -> list[str]:
+    """`normalise` of every text; where they are many, by compiled code that is twenty times as fast.
+
+    >>> normalise_all(["５％葡萄糖", " 血压∶120 "])
+    ['5％葡萄糖', '血压：120']
+    """
+    if sum(map(len, texts)) < _FEW:
+        return [normalise(text) for text in texts]
+    cleaned: list[str] = []
+    for few in _grouped(texts):
+        cleaned += _compiled(few)
+    return cleaned
+
+
+def _grouped(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Neighbouring texts of about _AT_ONCE characters."""
+    start = characters = 0
+    for place, text in enumerate(texts):
+        if characters and characters + len(text) > _AT_ONCE:
+            yield texts[start:place]
+            start, characters = place, 0
+        characters += len(text)
+    if start < len(texts):
+        yield texts[start:]
+
+
+def _compiled(texts: Sequence[str]) -> list[str]:
+    if sum(map(len, texts)) > 4 * _AT_ONCE:  # one line of 300 MB: four bytes a character, twice, would be too many
+        return [normalise(text) for text in texts]
+    cleaned = _by_kernel(texts, marked=True)
+    # Residue and composition are for regular expressions and the library; the lines of these texts are not.
+    hard = [place for place, text in enumerate(cleaned) if text is None]
+    again = _by_kernel([_unmarked(texts[place]) for place in hard], marked=False)
+    for place, text in zip(hard, again, strict=True):
+        cleaned[place] = normalise(texts[place]) if text is None else text
+    return [text or "" for text in cleaned]
+
+
+def _by_kernel(texts: Sequence[str], *, marked: bool) -> list[str | None]:
+    """The texts normalised; None for one that the kernel cannot do. `marked`: they may hold residue, and not NFC."""
+    from datatools.clean import text_kernels as kernels
+
+    if not texts:
+        return []
+    ends = np.cumsum([len(text) for text in texts])
+    codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+    out, plain = np.empty(len(codes) + 1, np.uint32), np.empty(len(texts), np.bool_)
+    out_ends = np.empty(len(texts), np.int64)
+    becomes, signs = _tables()
+    sizes = (_WRAPPED_HAN, _WRAPPED_LATIN, _ORPHAN)
+    kernels.normalise(codes, ends, becomes, signs, kernels.ODD if marked else 0, *sizes, out, out_ends, plain)
+    whole = out[: out_ends[-1]].tobytes().decode("utf-32-le", "surrogatepass")
+    starts = [0, *out_ends[:-1].tolist()]
+    return [
+        whole[start:end] if easy else None
+        for start, end, easy in zip(starts, out_ends.tolist(), plain.tolist(), strict=True)
+    ]
+
+
+@lru_cache(maxsize=1)
+def _tables() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
+    """What every character of the first plane becomes, and what the kernel must know of it: bits of `text_kernels`."""
+    from datatools.clean import text_kernels as kernels
+
+    becomes = np.arange(0x10000, dtype=np.uint32)
+    for character, other in TABLE.items():
+        becomes[ord(character)] = ord(other) if other else kernels.GONE
+    signs = np.zeros(0x10000, np.uint16)
+    for bit, members in (
+        (kernels.ENDS, _SENTENCE_END - frozenset("）)")),
+        (kernels.GOES_ON, _GOES_ON),
+        (kernels.BULLET, "-*•·●○◆■▪"),
+        (kernels.NUMERAL, "一二三四五六七八九十"),
+        (kernels.ABOVE, "上右"),
+        (kernels.PREPARED, "件各为作锉捣药咀剉末"),
+        (kernels.ODD, "\\<"),
+    ):
+        signs[[ord(character) for character in members]] |= bit
+    signs[0x3400:0xA000] |= kernels.HAN
+    for code in (*range(0x3400), *range(0xA000, 0xAC00), *range(0xF900, 0x10000)):
+        character = chr(code)
+        if character.isspace():
+            signs[code] |= kernels.BLANK
+        if character.isdecimal():
+            signs[code] |= kernels.DIGIT
+        # May have to be composed with what stands before it, or is itself another character in NFC.
+        if unicodedata.category(character)[0] == "M" or not unicodedata.is_normalized("NFC", character):
+            signs[code] |= kernels.ODD
+    signs[0x1100:0x1200] |= kernels.ODD  # Hangul in parts
+    signs[0xD800:0xE000] |= kernels.ODD
+    return becomes, signs
 
 
 def _raised_or_lowered(found: re.Match[str]) -> str:

@@ -77,7 +77,7 @@ ENGLISH = _in(
     *_EVERYWHERE[1:],
     Rule("words_too_short", "mean_word_length", "<", 3, source="Gopher"),
     Rule("words_too_long", "mean_word_length", ">", 10, source="Gopher"),
-    Rule("no_stop_words", "stop_en", "<", 2, at_least=200, source="Gopher"),
+    Rule("no_stop_words", "stop_en", "<", 2, at_least=800, source="Gopher; a page section of 200 words may hold one"),
     Rule("duplicate_lines", "duplicate_line_share", ">", 0.3, min_lines=4, source="Gopher"),
     Rule("duplicate_line_characters", "duplicate_line_character_share", ">", 0.2, min_lines=4, source="Gopher"),
     Rule("top_2grams", "top_2gram_share", ">", 0.2, at_least=1000, source="Gopher"),

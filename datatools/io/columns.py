@@ -246,6 +246,9 @@ def _text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], common: Map
     total = sum(lengths.values())
     if len(lengths) >= 3 and (lengths[longest] < 0.75 * total or lengths[longest] < PROSE):
         return {"kind": "fields", "source_type": "encyclopedia" if common["title"] else "other", "named": False}
+    empty = [column for column in lengths if not any(plain(value(row, column)).strip() for row in rows)]
+    if not total and (named := first(empty, TEXT)):  # the first rows say nothing, later ones may
+        return {"kind": "text", "text": named, "source_type": "other"}
     if not total:  # nothing but numbers, lists and blanks
         return {"kind": "fields", "named": False}
     return {"kind": "text", "text": longest, "source_type": _type_of_text(rows, longest), "named": False}

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -32,8 +32,11 @@ def read(source: Source, options: ReadOptions) -> Iterator[Read]:
     A line that is not JSON is a malformed_row Fault and the rest goes on.
     """
     encoding = encoding_of(source)
+    rows = _rows(source, encoding, source.start, source.stop)
+    if (row := next(rows, None)) is None:  # a line so long that it goes through the whole range
+        return
     first = [row[1] for row in islice(_rows(source, encoding), SAMPLE) if not isinstance(row, Fault)]
-    yield from documents(_rows(source, encoding, source.start, source.stop), source, options,
+    yield from documents(chain([row], rows), source, options,
                          sample=first, encoding=encoding, noted=source.start == 0)  # fmt: skip
 
 
@@ -106,7 +109,7 @@ def _lines(source: Source, encoding: str, start: int, stop: int) -> Iterator[tup
             yield from ((n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip("\ufeff \t\r\n"))
         return
     with opened(source) as stream:
-        number, position = _seek(stream, source, start)
+        number, position = _seek(stream, source, start, stop)
         while (stop < 0 or position < stop) and (line := stream.readline()):
             position += len(line)
             number += 1
@@ -122,8 +125,9 @@ def _decoded(line: bytes, encoding: str) -> str:
         return decode(line).text  # files are glued together: this line may have an encoding of its own
 
 
-def _seek(stream: IO[bytes], source: Source, start: int) -> tuple[int, int]:
-    """Go to the first line that starts at or after `start`; the lines before it and where it starts."""
+def _seek(stream: IO[bytes], source: Source, start: int, stop: int) -> tuple[int, int]:
+    """Go to the first line that starts at or after `start`; the lines before it and where it starts (`stop` for none
+    before it)."""
     if start == 0:
         return 0, 0
     key = _identity(source)
@@ -138,7 +142,8 @@ def _seek(stream: IO[bytes], source: Source, start: int) -> tuple[int, int]:
     if key:
         _counted.clear()
         _counted[key] = position, lines
-    line = stream.readline()  # the line that byte start - 1 belongs to is the range before's
+    # The line that byte start - 1 belongs to is the range before's.
+    line = stream.readline(stop - position if stop >= 0 else -1)
     return lines + bool(line), position + len(line)
 
 

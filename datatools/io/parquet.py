@@ -32,7 +32,12 @@ def read(source: Source, options: ReadOptions) -> Iterator[Read]:
         if name_of(file.schema_arrow) == name_of(DOCUMENT):
             check(file.schema_arrow, DOCUMENT, source.name)
             for row in _rows(file, groups, source):
-                yield row if isinstance(row, Fault) else Document.from_record(row[1])
+                if isinstance(row, Fault):
+                    yield row
+                elif (document := Document.from_record(row[1])).text:
+                    yield document
+                else:
+                    yield Fault(f"{source.name}:{row[0]}", "text is empty", rule="empty_row")
             return
         first = [row[1] for row in islice(_rows(file, every, source), SAMPLE) if not isinstance(row, Fault)]
         rows = _rows(file, groups, source)

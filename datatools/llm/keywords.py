@@ -22,10 +22,13 @@ def keywords(text: str, count: int = 6) -> list[str]:
     >>> keywords("高血压患者应限盐，血压控制不佳时加用利尿剂，高血压合并糖尿病者尤须注意。")[:2]
     ['高血压', '利尿剂']
     """
-    terms = _terms()
+    terms, first = _terms()
     found: Counter[str] = Counter()
     text, place = text[:LOOKED_AT], 0
     while place < len(text):
+        if text[place] not in first:
+            place += 1
+            continue
         for length in range(_LONGEST, 1, -1):
             term = text[place : place + length]
             if term in terms:
@@ -38,5 +41,7 @@ def keywords(text: str, count: int = 6) -> list[str]:
 
 
 @cache
-def _terms() -> frozenset[str]:
-    return frozenset(term for term in read_terms() if len(term) <= _LONGEST and not term.isascii()) - _COMMON
+def _terms() -> tuple[frozenset[str], frozenset[str]]:
+    """The terms, and the characters that begin one."""
+    terms = frozenset(term for term in read_terms() if len(term) <= _LONGEST and not term.isascii()) - _COMMON
+    return terms, frozenset(term[0] for term in terms)

@@ -127,6 +127,11 @@ def is_generic(heading: str) -> bool:
     return heading.lower() in GENERIC
 
 
+@lru_cache(maxsize=4096)
+def _named_in(part: str) -> str:
+    return _DEPARTMENT.sub("", subject(part))
+
+
 @lru_cache(maxsize=1024)
 def subjects(section: tuple[str, ...]) -> tuple[str, ...]:
     """The headings of a path that say something, outermost first, departments without 门 and 部.
@@ -136,7 +141,7 @@ def subjects(section: tuple[str, ...]) -> tuple[str, ...]:
     """
     kept: list[str] = []
     for part in (part for heading in section for part in _LEVELS.split(heading)):
-        name = _DEPARTMENT.sub("", subject(part))
+        name = _named_in(part)
         if name and (not kept or kept[-1] != name):
             kept.append(name)
     return tuple(kept)

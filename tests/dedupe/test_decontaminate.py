@@ -18,17 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datatools.dedupe.decontaminate import (
-    EXCERPT,
-    Index,
-    Item,
-    Leak,
-    Limits,
-    build,
-    items,
-    leaks,
-    trace_row,
-)
+from datatools.dedupe.decontaminate import EXCERPT, Leak, Limits, leaks, trace_row
+from datatools.dedupe.examindex import Index, build
+from datatools.dedupe.examitems import Item, items
 from datatools.io.source import Fault
 from schemas.records import EXAM_ITEM
 from schemas.trace import TRACE
@@ -301,12 +293,12 @@ def test_real_exam_items_in_real_textbooks(real_data: Path) -> None:
     index = build(exam)
     assert len(index) + index.skipped == len(exam) > 3000
     assert index.skipped < 20
-    books = [path.read_text(encoding="utf-8") for path in sorted((real_data / "textbooks-tex").glob("*.tex"))]
+    books = [path.read_text(encoding="utf-8") for path in sorted((real_data / "textbooks-tex").glob("*.tex"))[::3]]
     passages = [text for book in books for text in re.split(r"\n\s*\n", book) if len(text) > 100]
     flagged = sum(leak is not None for leak in leaks(passages, index))
     assert flagged <= 0.002 * len(passages)
     r = random.Random(1)
-    asked = [item for item in exam if len(item.stem + "".join(item.options)) > 20]
+    asked = [item for item in exam if len(item.stem + "".join(item.options)) > 20][::5]
     for kind in KINDS:
         texts = [f"{r.choice(passages)}\n{kind(item, r)}\n{r.choice(passages)}" for item in asked]
         found = sum(leak is not None for leak in leaks(texts, index))

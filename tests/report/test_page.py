@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datatools.report.facts import Cluster, Counts, Facts, Rewrite, Twin, collect, files_of
+from datatools.report.collect import collect, files_of
+from datatools.report.facts import Cluster, Counts, Facts, Rewrite, Twin
 from datatools.report.page import differences, page
 from pipelines.report import report
 from schemas.document import DOCUMENT

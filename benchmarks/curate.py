@@ -1,0 +1,149 @@
+"""Speed, memory and recall of `datatools curate`, beside datatrove, rensa and a plain datasketch script.
+
+    python -m benchmarks.curate CORPUS --folder SCRATCH [--peers PYTHON] [--times 1,4,16] [--runs 3] [--workers 2]
+
+CORPUS is anything `datatools` reads. Three parts, each on files made in SCRATCH (kept, and used again):
+
+end to end   curate with its default settings on the corpus and on copies of it grown by `benchmarks.planted`
+near alone   near duplicates from parquet to the ids that stay, on the same files
+planted      a subset of the corpus with planted duplicates of known Jaccard: every program, what it found and lost
+
+PYTHON is the interpreter of an environment with the peers (pip install datatrove[processing,io] spacy jieba rensa
+datasketch); one that is not installed is left out with a line. The peers see the planted file alone, because datatrove
+would take minutes for the whole corpus; datatools runs on that file too, in the same run. MB are of UTF-8 text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks.measure import Measured, measure
+from benchmarks.planted import Pair, grow, plant, score, sections
+from datatools.dedupe.minhash import PERMUTATIONS
+
+PEERS = ("rensa", "datasketch", "datatrove")
+SCRIPT = str(Path(__file__).with_name("peers.py"))
+PLANTED = (12_000, 3_000, 500, 500)  # documents at most, near copies, exact copies, alike in one passage
+
+
+def main() -> None:
+    """Run the benchmark and print its tables in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--peers", default="", help="python of an environment with the peers")
+    parser.add_argument("--times", default="1,4,16")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    print(f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
+    print(f"Python {platform.python_version()}, {PERMUTATIONS} permutations; {_versions(arguments.peers)}\n")
+    texts = list(sections(arguments.corpus))
+    files = {}
+    for times in map(int, arguments.times.split(",")):
+        files[times] = arguments.folder / f"x{times}.parquet"
+        if not files[times].exists():
+            grow(texts, times, files[times])
+    _heading("end to end")
+    for times, file in files.items():
+        _line(f"curate, {times}×", file, [_curate(file, arguments) for _ in range(arguments.runs)])
+    _heading("near alone")
+    for times, file in files.items():
+        _line(f"near, {times}×", file, [_near("datatools", file, arguments)[0] for _ in range(arguments.runs)])
+    _planted(texts, arguments)
+
+
+def _versions(peers: str) -> str:
+    if not peers:
+        return "no peers (--peers PYTHON)"
+    code = (
+        "import importlib.metadata as m\n"
+        f"for n in {PEERS!r}:\n try: print(n, m.version(n))\n except m.PackageNotFoundError: print(n, 'not there')"
+    )
+    return ", ".join(
+        subprocess.run([peers, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
+    )
+
+
+def _heading(name: str) -> None:
+    print(f"\n| {name} | MB | MB/s | wall s | CPU s | CPU ms/MB | peak MB |\n|---|---|---|---|---|---|---|")
+
+
+def _line(name: str, file: Path, runs: list[Measured]) -> float:
+    """Print the medians of some runs; returns MB a second."""
+    size = _megabytes(file)
+    wall, cpu = (statistics.median(values) for values in zip(*((run.wall, run.cpu) for run in runs), strict=True))
+    peak = max(run.peak for run in runs)
+    print(
+        f"| {name} | {size:.1f} | {size / wall:.2f} | {wall:.1f} | {cpu:.1f} | {1000 * cpu / size:.0f} |"
+        f" {peak / 1e6:.0f} |",
+        flush=True,
+    )
+    return size / wall
+
+
+def _megabytes(file: Path) -> float:
+    with pq.ParquetFile(file) as parquet:
+        batches = parquet.iter_batches(columns=["text"])
+        return float(sum(pc.sum(pc.binary_length(batch["text"])).as_py() or 0 for batch in batches)) / 1e6
+
+
+def _curate(file: Path, arguments: argparse.Namespace) -> Measured:
+    out = arguments.folder / "curated.parquet"
+    command = [sys.executable, "-m", "datatools", "curate", str(file), "--out", str(out), "--fresh", "--quiet"]
+    return measure([*command, "--workers", str(arguments.workers)])
+
+
+def _near(name: str, file: Path, arguments: argparse.Namespace) -> tuple[Measured, set[str]]:
+    kept = arguments.folder / f"kept-{name}.txt"
+    command = [sys.executable, "-m", "benchmarks.peers"] if name == "datatools" else [arguments.peers, SCRIPT]
+    result = measure([*command, name, str(file), str(kept), str(arguments.workers)])
+    return result, set(kept.read_text(encoding="utf-8").split("\n"))
+
+
+def _planted(texts: list[str], arguments: argparse.Namespace) -> None:
+    """Every program on a file with planted duplicates: speed, then what it found."""
+    file = arguments.folder / "planted.parquet"
+    table, pairs = plant(texts, *PLANTED)
+    pq.write_table(table, file)
+    documents = set(table["id"].to_pylist())
+    speed: dict[str, float] = {}
+    found: dict[str, set[str]] = {}
+    _heading(f"planted, {len(documents):,} documents")
+    for name in ("datatools", *(PEERS if arguments.peers else ())):
+        try:
+            runs = [_near(name, file, arguments) for _ in range(arguments.runs if name == "datatools" else 1)]
+        except RuntimeError as error:
+            print(f"{name} left out: {str(error).strip().splitlines()[-1]}")
+            continue
+        speed[name], found[name] = _line(name, file, [run for run, _ in runs]), runs[-1][1]
+    for name in list(speed)[1:]:
+        print(
+            f"\ndatatools / {name}: {speed['datatools'] / speed[name]:.1f} × (start of the interpreter counted)", end=""
+        )
+    print()
+    _recall(pairs, documents, found)
+
+
+def _recall(pairs: list[Pair], documents: set[str], found: dict[str, set[str]]) -> None:
+    scores = {name: score(pairs, documents, kept) for name, kept in found.items()}
+    columns = list(next(iter(scores.values())))
+    print(f"\n| recall | {' | '.join(columns[:-1])} | removed though unlike |\n|{'---|' * (len(columns) + 1)}")
+    for name, values in scores.items():
+        cells = [f"{values[column]:.3f}" for column in columns[:-1]]
+        print(f"| {name} | {' | '.join(cells)} | {values['false']} |")
+
+
+if __name__ == "__main__":
+    main()
