@@ -139,6 +139,10 @@ def unify(
     ] = False,
     text_column: TextColumn = None,
     source_type: SourceType = None,
+    no_curate: Annotated[
+        bool, typer.Option("--no-curate", help="Take the documents as they are: no filter, no duplicates removed.")
+    ] = False,
+    decontaminate: Decontaminate = None,
     passage_characters: Annotated[
         int, typer.Option("--passage-characters", help="Length of a passage in Chinese, Japanese, Korean.")
     ] = 800,
@@ -160,6 +164,8 @@ def unify(
     from pipelines.unify_settings import settings_from
 
     values["prompts"] = str(prompts) if prompts else None
+    values["curate"] = not no_curate
+    values["decontaminate"] = tuple(decontaminate or ()) or None
     values["workers"] = workers or os.cpu_count() or 1
     settings, run = settings_from(values)
     return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)

@@ -14,13 +14,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datatools.dedupe.examindex import Index
 from datatools.engine.local import run_units
 from datatools.engine.units import Unit, identity, plan
-from datatools.engine.work import Work, open_work
+from datatools.engine.work import Work, open_work, work_path
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines import unify_merge
+from pipelines.curate import CurateSettings, measure_settings
 from pipelines.inputs import nothing_readable, say_notes, sized_parts, sources_of
+from pipelines.unify_curated import Curated, curated_passages
 from pipelines.unify_passages import STREAMS, VERSION, PassageSettings, passages_of
 from pipelines.unify_settings import UnifyRun, UnifySettings
 
@@ -40,6 +43,8 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyR
     """
     began = time.monotonic()
     generator = _generator(settings, run)
+    curating = _curate_settings(settings)
+    measure = measure_settings(curating, work_path(out), progress)
     sources, faults = sources_of(inputs, out)
     identities = {source.path: identity(source.path) for source in sources}
     description = {
@@ -53,13 +58,16 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyR
         progress.say(f"unify: {len(sources)} files, {len(units)} units, {run.workers} workers → {out}")
         if generator is None:
             progress.say(NO_MODEL)
-        finished, tally = _run_units(units, passages, settings.limit, work, run.workers, progress)
-        if not tally["rows_read"]:
-            raise ValueError(nothing_readable(inputs, faults, work, [unit.key for unit in finished]))
-        summary = Summary("unify", list(inputs), rows_read=tally["rows_read"], work=str(work.path))
-        keys = [unit.key for unit in finished]
-        say_notes(work, keys, progress)
-        merge = unify_merge.Merge(work, keys, faults)
+        if settings.curate:
+            made = curated_passages(sources, identities, curating, measure, passages, work, run.workers, progress)
+        else:
+            made = _uncurated(units, passages, settings.limit, work, run.workers, progress)
+        if not made.tally["rows_read"]:
+            raise ValueError(nothing_readable(inputs, faults, work, made.note_keys))
+        summary = Summary("unify", list(inputs), rows_read=made.tally["rows_read"], work=str(work.path))
+        say_notes(work, made.note_keys, progress)
+        index = Index.open(Path(measure.exam_index)) if settings.decontaminate else None
+        merge = unify_merge.Merge(work, made.keys, faults, made.trace_keys, index)
         if generator is not None:
             try:
                 generator.run(merge, work, summary, progress)
@@ -89,6 +97,24 @@ def _passage_settings(settings: UnifySettings) -> PassageSettings:
         pairs=0 if settings.uses_model else settings.pairs_per_passage,
         rewrite_pairs=settings.rewrite_pairs,
     )
+
+
+def _curate_settings(settings: UnifySettings) -> CurateSettings:
+    return CurateSettings(
+        decontaminate=settings.decontaminate,
+        limit=settings.limit,
+        text_column=settings.text_column,
+        source_type=settings.source_type,
+    )
+
+
+def _uncurated(
+    units: list[Unit], settings: PassageSettings, limit: int | None, work: Work, workers: int, progress: Progress
+) -> Curated:
+    """Passages straight from the sources, as they are."""
+    finished, tally = _run_units(units, settings, limit, work, workers, progress)
+    keys = [unit.key for unit in finished]
+    return Curated(keys, [], keys, tally)
 
 
 def _run_units(

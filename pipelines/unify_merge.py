@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from datatools.dedupe import decontaminate
 from datatools.dedupe.exact import first_occurrences
 from datatools.engine.parts import Parts
 from datatools.engine.work import Work
@@ -27,10 +28,21 @@ _TABLE_ROWS = 2000
 
 
 class Merge:
-    """The units `keys` of a job, in input order, with `faults` found before any unit began."""
+    """The units `keys` of a job, in input order, with `faults` found before any unit began.
 
-    def __init__(self, work: Work, keys: list[str], faults: Sequence[Fault]) -> None:
+    The traces of the parts `earlier` come first; pairs that hold an item of `exams` are left out.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        keys: list[str],
+        faults: Sequence[Fault],
+        earlier: Sequence[str] = (),
+        exams: decontaminate.Index | None = None,
+    ) -> None:
         self._work, self._keys, self._faults = work, keys, faults
+        self._earlier, self._exams = earlier, exams
         self._passages = Parts(work, keys, "passages")
         self._first = first_occurrences(self._passages.keys("key"))
         self._kept = self._first == np.arange(len(self._first))
@@ -74,7 +86,7 @@ class Merge:
         summary.problems += [
             f"{fault.source}: {fault.message}" for fault in self._faults if fault.rule in FAULT_CLASSES
         ]
-        for _, table in Parts(self._work, [*self._keys, *self._generated()], "trace").batches():
+        for _, table in Parts(self._work, [*self._earlier, *self._keys, *self._generated()], "trace").batches():
             trace.write(table)
             rules.update(table["rule"].to_pylist())
             summary.problems += _problems(table)
@@ -111,8 +123,24 @@ class Merge:
         with parquet_writer(out, CONVERSATION) as writer:
             for start, table in pairs.batches():
                 table = table.filter(pa.array(kept[start : start + table.num_rows]))
-                writer.write(_unique_ids(table, seen))
+                writer.write(_unique_ids(self._without_leaks(table, trace, dropped), seen))
         return writer.written
+
+    def _without_leaks(self, table: pa.Table, trace: RowGroupWriter, dropped: Counter[str]) -> pa.Table:
+        """The pairs that hold no exam item; a question may leak one that no single document does."""
+        if self._exams is None or not table.num_rows:
+            return table
+        rows = table.select(["id", "source", "messages"]).to_pylist()
+        texts = ["\n".join(turn["content"] for turn in row["messages"]) for row in rows]
+        found = decontaminate.leaks(texts, self._exams)
+        leaked = [
+            decontaminate.trace_row(row["id"], row["source"], text, leak)
+            for row, text, leak in zip(rows, texts, found, strict=True)
+            if leak
+        ]
+        _write_rows(trace, leaked)
+        dropped.update(row["rule"] for row in leaked)
+        return table.filter(pa.array([leak is None for leak in found]))
 
     def _offsets(self, pairs: Parts) -> npt.NDArray[np.int64]:
         """For every pair the number of the first passage of its unit; what a model wrote is numbered already."""

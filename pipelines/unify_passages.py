@@ -50,7 +50,7 @@ class PassageSettings:
     limit: int | None = None  # documents
 
 
-class _Rows:
+class Rows:
     """The rows of one unit on their way to its streams."""
 
     def __init__(self, tally: Counter[str]) -> None:
@@ -59,12 +59,15 @@ class _Rows:
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in STREAMS}
 
     def add(self, stream: str, row: dict[str, Any]) -> None:
+        """A row for one of the streams."""
         self._rows[stream].append(row)
 
     def trace(self, step: str, rule: str, source: str, excerpt: str, **more: Any) -> None:
+        """A trace row."""
         self.add("trace", {"id": "", **more, "source": source, "step": step, "rule": rule, "excerpt": excerpt[:200]})
 
     def tables(self, at_least: int) -> Iterator[tuple[str, pa.Table]]:
+        """The streams that hold `at_least` rows, as tables; their rows are gone from here then."""
         for stream, rows in self._rows.items():
             if len(rows) >= at_least:
                 yield stream, pa.Table.from_pylist(rows, schema=STREAMS[stream])
@@ -76,18 +79,19 @@ def passages_of(unit: Unit, settings: PassageSettings, tally: Counter[str]) -> I
 
     `tally` counts `rows_read`, the documents. Everything left out is in the trace.
     """
-    rows = _Rows(tally)
+    rows = Rows(tally)
     options = ReadOptions(text_column=settings.text_column, source_type=settings.source_type)
     for source in unit.sources:
         asked: set[bytes] = set()
         for window in windows(source, options, rows, settings.limit):
             for document in window:
-                _add_document(document, settings, rows, asked)
+                add_document(document, settings, rows, asked)
             yield from rows.tables(BATCH)
     yield from rows.tables(1)
 
 
-def _add_document(document: Document, settings: PassageSettings, rows: _Rows, asked: set[bytes]) -> None:
+def add_document(document: Document, settings: PassageSettings, rows: Rows, asked: set[bytes]) -> None:
+    """Cut a document into passages and make its pairs; `asked` holds the questions already asked of its source."""
     meta = document.meta
     if ("question" in meta or "messages" in meta) and not (settings.rewrite_pairs and not settings.pairs):
         _add_passage(document, rows, has_pair=True)
@@ -111,7 +115,7 @@ def _add_document(document: Document, settings: PassageSettings, rows: _Rows, as
             rows.trace("generate", "no_question", piece.source, piece.text, id=piece.id)
 
 
-def _too_short(document: Document, rows: _Rows) -> bool:
+def _too_short(document: Document, rows: Rows) -> bool:
     length = len(document.text)
     shortest = SHORTEST_LATIN if document.text.isascii() else SHORTEST_HAN
     if length >= shortest or document.meta.get("fields"):
@@ -137,12 +141,12 @@ def _rule_pairs(passage: Passage, count: int, asked: set[bytes]) -> list[tuple[s
     return made
 
 
-def _add_passage(document: Document, rows: _Rows, *, has_pair: bool) -> None:
+def _add_passage(document: Document, rows: Rows, *, has_pair: bool) -> None:
     rows.add("passages", {**document.record(), "key": text_key(document.text), "has_pair": has_pair})
     rows.passages += 1
 
 
-def _add_source_pair(document: Document, rows: _Rows) -> None:
+def _add_source_pair(document: Document, rows: Rows) -> None:
     """A pair or conversation that stands in the source, as it stands there."""
     meta = document.meta
     if "messages" in meta:

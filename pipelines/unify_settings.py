@@ -22,6 +22,8 @@ class UnifySettings:
     source_type: str | None = None
     passage_characters: int = 800
     passage_words: int = 500
+    curate: bool = True  # clean, filter and deduplicate the documents first
+    decontaminate: tuple[str, ...] = ()  # files of exam items to keep out of documents and pairs
     rewrite_pairs: bool = False  # send pairs that stand in the source to the model too
     prompts: str | None = None
     seed: int = 0

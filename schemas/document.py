@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from dataclasses import field as default
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -87,12 +88,27 @@ class Document:
     @classmethod
     def from_record(cls, row: dict[str, Any]) -> Document:
         """The Document a row of the Arrow schema was written from; other programs leave nulls where nothing is."""
-        texts = {name: row[name] or "" for name in DOCUMENT.names if name not in ("offset", "section", "meta")}
-        meta = json.loads(row["meta"]) if row["meta"] else {}
-        return cls(**texts, offset=row["offset"] or 0, section=tuple(row["section"] or ()), meta=meta)
+        return cls(
+            row["text"] or "",
+            row["source"] or "",
+            row["offset"] or 0,
+            row["title"] or "",
+            tuple(row["section"] or ()),
+            row["language"] or "",
+            row["source_type"] or "",
+            row["license"] or "",
+            row["id"] or "",
+            _meta(row["meta"]) if row["meta"] else {},
+        )
 
 
-# All parts of a book share one meta object: it is written once, not once a part.
+@lru_cache(maxsize=16)
+def _meta(text: str) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads(text)
+    return meta
+
+
+# All parts of a book share one meta object: it is written once, not once a part, and read once above.
 _last: tuple[dict[str, Any], str] = ({}, "{}")
 
 

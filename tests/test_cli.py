@@ -22,7 +22,8 @@ FIELDS = {
 }
 OPTIONS = """
     --out --recipe --model --base-url --api-key-env --pairs-per-passage --language --concurrency --temperature --timeout
-    --attempts --retry-failed --prompts --rewrite-pairs --text-column --source-type --passage-characters --passage-words
+    --attempts --retry-failed --prompts --rewrite-pairs --text-column --source-type --no-curate --decontaminate
+    --passage-characters --passage-words
     --workers --limit --seed --fresh --json --quiet --debug
 """.split()
 PRESSURE = "# 高血压\n\n## 病因\n\n高血压的发生与遗传、高盐饮食、肥胖和长期精神紧张有关。\n"
@@ -188,7 +189,7 @@ def test_without_json_stdout_is_a_screen_for_a_person(folder: Path, out: Path) -
     done = here("unify", folder, "--out", out)
     assert done.stdout.startswith("unify: 2 rows from 3 documents")
     assert str(out) in done.stdout
-    assert "duplicate_passage 1" in done.stdout
+    assert "exact_duplicate 1" in done.stdout
 
 
 def test_quiet_is_silent_on_stderr(folder: Path, out: Path) -> None:

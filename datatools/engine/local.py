@@ -65,7 +65,7 @@ def run_units(
             (unit, run_unit(function, unit, settings, work, schemas)) for unit in todo
         )
     else:
-        ended = _pooled(function, todo, settings, work, schemas, min(workers, len(todo)))
+        ended = _pooled(function, todo, settings, work, schemas, workers)
     for unit, tally in ended:
         work.finish(unit.key, tally)
         yield unit, tally
@@ -74,22 +74,24 @@ def run_units(
 def _pooled(
     function: UnitFunction, todo: list[Unit], settings: Any, work: Work, schemas: Mapping[str, pa.Schema], workers: int
 ) -> Iterator[tuple[Unit, Counter[str]]]:
-    context = multiprocessing.get_context("spawn")
-    place = Work(work.path)  # without the manifest's open file, which cannot and must not travel
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    if work.pool is None:
+        context = multiprocessing.get_context("spawn")
+        work.pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    place = Work(work.path)  # without the manifest's open file and the pool, which cannot and must not travel
     waiting = iter(todo)
     running: dict[Future[Counter[str]], Unit] = {}
     try:
         while True:
             while len(running) < workers * IN_FLIGHT_PER_WORKER and (unit := next(waiting, None)):
-                running[pool.submit(run_unit, function, unit, settings, place, schemas)] = unit
+                running[work.pool.submit(run_unit, function, unit, settings, place, schemas)] = unit
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(future), future.result()
-    finally:
+    except BaseException:
         # Not waiting for queued units: an interrupted or failed run stops after the units in hand.
-        pool.shutdown(wait=True, cancel_futures=True)
+        work.close_pool()
+        raise
 
 
 def _begin_worker() -> None:

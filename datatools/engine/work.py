@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ class Work:
     path: Path
     units: dict[str, dict[str, int]] = field(default_factory=dict)
     _manifest: IO[bytes] | None = None
+    pool: Executor | None = None  # the processes that run its units: the next stage of a job uses them again
 
     @property
     def parts(self) -> Path:
@@ -45,6 +47,12 @@ class Work:
         """Record a unit whose parts are all in place."""
         self._append({"record": "unit", "key": key, "tally": dict(tally)})
         self.units[key] = dict(tally)
+
+    def close_pool(self) -> None:
+        """End the processes, after the units they have in hand; the next `run_units` starts new ones."""
+        if self.pool is not None:
+            self.pool.shutdown(wait=True, cancel_futures=True)
+            self.pool = None
 
     def _append(self, line: Mapping[str, Any]) -> None:
         assert self._manifest is not None
@@ -75,6 +83,7 @@ def open_work(out: Path, run: Mapping[str, Any], *, fresh: bool = False) -> Iter
     `run` is not what the manifest says: mixing results of two settings would be worse than stopping.
     """
     path = work_path(out)
+    run = json.loads(json.dumps(run))  # as the manifest holds it: a tuple is a list there
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / "parts").mkdir(exist_ok=True)
@@ -96,7 +105,10 @@ def open_work(out: Path, run: Mapping[str, Any], *, fresh: bool = False) -> Iter
         with (path / "manifest.jsonl").open("ab") as work._manifest:
             if found is None:
                 work._append({"record": "run", **run})
-            yield work
+            try:
+                yield work
+            finally:
+                work.close_pool()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -149,18 +150,28 @@ def write(folder: Path, contents: dict[str, str | bytes]) -> Path:
     return folder
 
 
+HERBS = """
+白术 茯苓 甘草 人参 黄芪 当归 川芎 白芍 地黄 陈皮
+半夏 厚朴 枳实 柴胡 黄芩 黄连 黄柏 桂枝 麻黄 杏仁 石膏 知母 葛根 泽泻
+""".split()
+AILMENTS = """
+脾虚食少 肺热咳嗽 心悸不寐 肝郁胁痛 肾虚腰痛
+胃寒呕吐 肠燥便秘 风寒头痛 湿热下痢 气虚自汗 血虚眩晕 痰饮喘满
+""".split()
+
+
 def library(folder: Path, books: int, chapters: int, length: int = 6) -> Path:
-    """Marked books in GB18030, different in every sentence: some 100 bytes × chapters × length each."""
+    """Marked books in GB18030, no section like another: some 100 bytes × chapters × length each."""
     for book in range(books):
         lines = [f"<篇名>医话{book}\n书名：医话{book}\n作者：佚名\n"]
         for chapter in range(chapters):
-            name = f"第{book}{chapter}号丸"
+            drawn = random.Random(f"{book} {chapter}")
             body = "。".join(
-                f"此药第{part}法用白术{chapter + part}两茯苓{book + part}两研末蜜丸"
-                f"每服{part + 1}钱米饮送下治脾虚食少第{book}类"
+                f"此药第{part}法用{''.join(f'{herb}{drawn.randrange(1, 99)}两' for herb in drawn.sample(HERBS, 4))}"
+                f"研末蜜丸每服{drawn.randrange(1, 99)}钱米饮送下治{drawn.choice(AILMENTS)}第{book}类"
                 for part in range(length)
             )
-            lines.append(f"<篇名>{name}\n属性：{body}。\n")
+            lines.append(f"<篇名>第{book}{chapter}号丸\n属性：{body}。\n")
         write(folder, {f"{book:03d}-医话{book}.txt": "".join(lines).encode("gb18030")})
     return folder
 

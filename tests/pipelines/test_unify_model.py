@@ -192,7 +192,7 @@ def test_equal_passages_are_asked_once(tmp_path: Path, out: Path, serve: Serve, 
     assert [row["source"] for row in rows(out)] == ["a.md"]
     twins = [(row["source"], row["rule"], row["twin_id"]) for row in rows(beside(out, "trace"))]
     kept = rows(out)[0]["source_id"]
-    assert twins == [("b.md", "duplicate_passage", kept), ("c.md", "duplicate_passage", kept)]
+    assert twins == [("b.md", "exact_duplicate", kept), ("c.md", "exact_duplicate", kept)]
 
 
 def test_pairs_of_the_source_are_not_sent(tmp_path: Path, out: Path, serve: Serve, line: Line) -> None:

@@ -304,15 +304,22 @@ def test_answers_leave_out_markup_but_add_and_move_nothing(examples: Path, examp
 # Duplicates
 
 
-def test_equal_passages_give_one_row_and_a_trace_row_with_the_twin(tmp_path: Path, out: Path) -> None:
+@pytest.mark.parametrize(
+    ("more", "step", "rule"),
+    [((), "exact", "exact_duplicate"), (("--no-curate",), "dedupe", "duplicate_passage")],
+    ids=["curated", "as-they-are"],
+)
+def test_equal_passages_give_one_row_and_a_trace_row_with_the_twin(
+    tmp_path: Path, out: Path, more: tuple[str, ...], step: str, rule: str
+) -> None:
     folder = write(tmp_path / "in", {"a.md": PRESSURE, "b.md": PRESSURE.replace("，", "，\n")})
-    assert here("unify", folder, "--out", out, "--workers", 1).code == 0
+    assert here("unify", folder, "--out", out, "--workers", 1, *more).code == 0
     kept = {row["source_id"]: row for row in rows(out)}
     assert {row["source"] for row in kept.values()} == {"a.md"}
     assert len(kept) == 2
     dropped = rows(beside(out, "trace"))
     assert [(row["source"], row["step"], row["rule"], row["similarity"]) for row in dropped] == [
-        ("b.md", "dedupe", "duplicate_passage", 1.0)
+        ("b.md", step, rule, 1.0)
     ] * 2
     assert [row["twin_id"] for row in dropped] == list(kept)
 
@@ -436,7 +443,7 @@ def test_long_sections_are_cut_where_the_options_say(tmp_path: Path, out: Path) 
     # One paragraph of numbered sentences, each 20 characters long.
     text = "".join(f"第{number:02d}条讲的是高血压病人饮食的要点。" for number in range(40))
     folder = write(tmp_path / "in", {"a.md": f"# 高血压饮食\n\n## 饮食要点\n\n{text}\n"})
-    assert here("unify", folder, "--out", out, "--passage-characters", 200).code == 0
+    assert here("unify", folder, "--out", out, "--passage-characters", 200, "--no-curate").code == 0
     answers = [answer(row) for row in rows(out)]
     assert "".join(answers) == text
     assert all(len(part) <= 200 and part.endswith("。") for part in answers)

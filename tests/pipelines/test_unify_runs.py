@@ -59,7 +59,7 @@ def undisturbed(books: Path) -> Path:
 
 
 def units(out: Path) -> int:
-    """Finished units in the manifest of a job; its first line is the run."""
+    """Finished units in the manifest of a job, read, decided on or cut into passages; its first line is the run."""
     return max(0, lines_of(out.with_suffix(".work") / "manifest.jsonl") - 1)
 
 
@@ -121,7 +121,7 @@ def test_limit_goes_on_across_units(books: Path, undisturbed: Path, out: Path) -
     assert here("unify", books, "--out", out, "--limit", 1700).code == 0
     assert [len(rows(out)), {row["source"] for row in rows(out)}] == [1700, {"000-医话0.txt", "001-医话1.txt"}]
     assert rows(out) == rows(undisturbed)[: len(rows(out))]
-    assert units(out) == 2
+    assert units(out) == 2 + 1 + 2
 
 
 def test_fresh_starts_over(tmp_path: Path, out: Path) -> None:
@@ -130,7 +130,7 @@ def test_fresh_starts_over(tmp_path: Path, out: Path) -> None:
     (folder / "a.md").write_text(MORE, encoding="utf-8")
     assert here("unify", folder, "--out", out, "--fresh").code == 0
     assert [row["messages"][1]["content"] for row in rows(out)] == [MORE.strip().splitlines()[-1]]
-    assert units(out) == 1
+    assert units(out) == 1 + 1 + 1
 
 
 def test_a_trace_that_has_nothing_to_say_any_more_goes_away(tmp_path: Path, out: Path) -> None:
