@@ -168,8 +168,8 @@ def _illness(heading: str) -> str:
 def _another(heading: str, text: str, book: str) -> Question | None:
     """又方: another formula for the indication of the entry before."""
     drug = opening(_BEFORE_DRUG.sub("", text), 12).split(" ", 1)[0]
-    illness = _illness(heading) or _quoted(heading)
-    if len(drug) < 2:
+    illness = _illness(heading) or _BRACKET.split(_list(heading), maxsplit=1)[0][:48].strip("，")
+    if len(drug) < 2 or not illness:
         return None
     variants = (
         "{book}治“{illness}”又有一方用{drug}，怎么配、怎么用？",

@@ -34,7 +34,7 @@ _NUMBERING = re.compile(
 )
 _FULL_WIDTH_DIGITS = {0xFF10 + digit: str(digit) for digit in range(10)}
 _TRAILING = re.compile(
-    r"(?:[（(〔【\[](?:附|见|[一二三四五六七八九十\d]{1,3}[）)〕】\]])[^（(]*|[\s：:。，、,.;；·—-]+)$"
+    r"(?:[（(〔【\[](?:附|见|[一二三四五六七八九十\d]{1,3}[）)〕】\]])[^（(]*|[\s：∶:。，、,.;；·—-]+)$"
 )
 _BRACKETED = re.compile(r"[（(〔【\[][^（(）)]{0,60}[)）〕】\]]?$")
 _ONLY_NUMBER = re.compile(rf"^[\s\W_]*(?:{_NUMERAL}|[卷第集编册部之章节篇IVX])*[\s\W_]*$")
@@ -65,7 +65,7 @@ _LABELS = re.compile(
     r"^(?:\s|[（(【〔\[][^）)】〕\]]{0,40}[）)】〕\]]|[○●◎◆•·※*#\-]|[\d一二三四五六七八九十]{1,3}(?:[、)）]|[.．](?!\d)))+"
 )
 _QUOTATION_MARKS = {ord(mark): None for mark in '“”"'}  # a clause is itself set in quotation marks
-_CLAUSE_END = re.compile(r"[\n。，；：！？、（(,;:!?]")
+_CLAUSE_END = re.compile(r"[\n。，；：！？、（(〔【,;:!?]")
 
 
 @dataclass(frozen=True, slots=True)
