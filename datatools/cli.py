@@ -265,6 +265,28 @@ def report(
     return _report(job(file, out), as_json)
 
 
+@app.command()
+def journal(
+    path: Annotated[Path, typer.Argument(help="An X.work folder, or the X.parquet beside it.")],
+    export: Annotated[
+        Path | None, typer.Option("--export", help="JSONL file for every raw reply and what it answers.")
+    ] = None,
+    price_in: Annotated[float | None, typer.Option("--price-in", help="Per million prompt tokens.", min=0)] = None,
+    price_out: Annotated[
+        float | None, typer.Option("--price-out", help="Per million completion tokens.", min=0)
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Show what a job asked of its models, what failed and what it cost."""
+    from pipelines.journal import journal as job
+    from pipelines.journal import prices
+
+    found = job(path, prices(price_in, price_out), export)
+    typer.echo(found.to_json() if as_json else found.to_text())
+    return 0
+
+
 def _report(summary: Any, as_json: bool) -> int:
     """Print the summary; its exit code, with one line where something failed."""
     if summary.failed:

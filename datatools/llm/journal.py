@@ -14,54 +14,30 @@ import errno
 import sqlite3
 import time
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-APPLICATION = 0x64744A31  # "dtJ1" in the file's header: this is a journal of ours
-VERSION = 1
+import zstandard
+
+from datatools.llm.journal_file import open_for_writing, readable
+from datatools.llm.journal_read import Counts, JournalReader
+
+__all__ = ["Counts", "Journal"]
+
 GROUP_SECONDS = 0.002  # rows that come so close together share an fsync, and so do those that come during one
 GROUP_ROWS = 64  # so many do not wait for more
-BUSY_SECONDS = 30.0  # another process may be writing to the same file
-SCHEMA = """
-create table reply (id integer primary key, key blob not null, at real not null, raw blob not null);
-create index reply_key on reply (key);
-create table attempt (
-    id integer primary key, key blob not null, at real not null, event text not null,
-    prompt_tokens integer not null default 0, completion_tokens integer not null default 0
-);
-create table failure (key blob primary key, at real not null, kind text, message text, attempts integer);
-"""
 STATEMENTS = {
     "reopen": "delete from failure where key = ?",
+    "request": "insert or ignore into request (key, model, body) values (?, ?, ?)",
     "reply": "insert into reply (key, at, raw) values (?, ?, ?)",
     "attempt": "insert into attempt (key, at, event, prompt_tokens, completion_tokens) values (?, ?, ?, ?, ?)",
     "failure": "insert or replace into failure (key, at, kind, message, attempts) values (?, ?, ?, ?, ?)",
 }
 
 Row: TypeAlias = tuple[str, tuple[object, ...]]  # kind and values
-ERRNO = {
-    sqlite3.SQLITE_FULL: errno.ENOSPC,
-    sqlite3.SQLITE_READONLY: errno.EROFS,
-    sqlite3.SQLITE_CANTOPEN: errno.ENOENT,
-    sqlite3.SQLITE_PERM: errno.EACCES,
-    sqlite3.SQLITE_BUSY: errno.EBUSY,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What a journal holds, over all runs."""
-
-    sent: int = 0  # calls that were started
-    retried: int = 0  # of these, the second and later ones for the same request
-    replies: int = 0  # replies stored
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    unfinished: int = 0  # calls that were under way when a run was killed: they may have been billed
-    failures: dict[str, int] = field(default_factory=dict)  # requests given up, by class
 
 
 class _Group:
@@ -87,7 +63,9 @@ class Journal:
         self._error: OSError | None = None
         self._gathering = _Group()
         self._flusher: asyncio.Task[None] | None = None
-        self._write_connection, self._read_connection = _open(path)
+        self._write_connection, reading = open_for_writing(path)
+        self._reader = JournalReader(path, reading)
+        self._packer = zstandard.ZstdCompressor(level=1)  # half of zlib's time, and prompts are longer than replies
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
 
     def __enter__(self) -> Journal:
@@ -103,20 +81,22 @@ class Journal:
             rows, self._gathering.rows = self._gathering.rows, []
             if (error := self._insert(rows) or self._commit()) is not None:
                 raise error
-        self._read_connection.close()
+        self._reader.close()
         self._write_connection.close()
 
     # Reading
 
     def get(self, key: bytes) -> bytes | None:
         """The newest raw reply stored under `key`."""
-        row = self._select("select raw from reply where key = ? order by id desc limit 1", (key,))
-        return zlib.decompress(row[0][0]) if row else None
+        return next(self._reader.replies_to(key), None)
+
+    def replies_to(self, key: bytes) -> Iterator[bytes]:
+        """All raw replies stored under `key`, the newest first."""
+        return self._reader.replies_to(key)
 
     def failure(self, key: bytes) -> tuple[str, str, int] | None:
         """Class, message and attempts of a request that was given up and not asked again since."""
-        rows = self._select("select kind, message, attempts from failure where key = ?", (key,))
-        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+        return self._reader.failure(key)
 
     def unfinished(self) -> int:
         """Calls started and never ended, over all runs: they were in flight at a kill and may have been billed."""
@@ -124,34 +104,19 @@ class Journal:
 
     def counts(self) -> Counts:
         """Totals over all runs; reads the whole list of attempts (about 0.3 s a million)."""
-        rows = self._select(
-            "select event, count(*), sum(prompt_tokens), sum(completion_tokens) from attempt group by event"
-        )
-        number = {event: count for event, count, _, _ in rows}
-        retried = number.get("retry", 0)
-        sent = number.get("start", 0) + retried
-        return Counts(
-            sent=sent,
-            retried=retried,
-            replies=number.get("reply", 0),
-            prompt_tokens=sum(prompt for _, _, prompt, _ in rows),
-            completion_tokens=sum(completion for _, _, _, completion in rows),
-            unfinished=2 * sent - sum(number.values()),
-            failures=dict(self._select("select kind, count(*) from failure group by kind order by kind")),
-        )
-
-    def _select(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        try:
-            return list(self._read_connection.execute(statement, values))
-        except sqlite3.Error as error:
-            raise _readable(error, self.path) from error
+        return self._reader.counts()
 
     # Writing
 
-    async def start(self, key: bytes, again: bool = False) -> None:
-        """A call is about to be sent. `again`: not the first for this request."""
-        event = "retry" if again else "start"
-        await self._write(("reopen", (key,)), ("attempt", (key, time.time(), event, 0, 0)))
+    async def start(self, key: bytes, again: bool = False, model: str = "", request: bytes = b"") -> None:
+        """A call is about to be sent. `again`: not the first for this request.
+
+        `request`, the bytes that `key` is the hash of, is kept once, so that the reply can be understood later.
+        """
+        rows: list[Row] = [("reopen", (key,)), ("attempt", (key, time.time(), "retry" if again else "start", 0, 0))]
+        if request:
+            rows.append(("request", (key, model, self._packer.compress(request))))
+        await self._write(*rows)
 
     async def finish(self, key: bytes, raw: bytes, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
         """A reply came, usable or not: it is stored as it came."""
@@ -220,50 +185,5 @@ class Journal:
     def _undo(self, error: sqlite3.Error) -> OSError:
         if self._write_connection.in_transaction:
             self._write_connection.rollback()
-        found = _readable(error, self.path)
+        found = readable(error, self.path)
         return found if isinstance(found, OSError) else OSError(errno.EIO, str(found))
-
-
-def _open(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """The writer's and the readers' connection to a journal whose header and version are right."""
-    connections: list[sqlite3.Connection] = []
-    try:
-        for _ in range(2):
-            connections.append(
-                sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            )
-        writer, reader = connections
-        application, version = (
-            writer.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
-        )
-        empty = not writer.execute("select count(*) from sqlite_master").fetchone()[0]
-        if not empty and application != APPLICATION:
-            raise ValueError(f"{path} is a database, but not a journal of this program; move it away")
-        if version > VERSION:
-            raise ValueError(f"{path} was written by a newer version (format {version}, this one reads {VERSION})")
-        writer.execute("pragma journal_mode = wal")
-        writer.execute("pragma synchronous = full")
-        writer.execute("begin immediate")  # takes the lock and proves that the file can be written
-        if not writer.execute("select count(*) from sqlite_master").fetchone()[0]:
-            for statement in (
-                *SCHEMA.split(";\n"),
-                f"pragma application_id = {APPLICATION}",
-                f"pragma user_version = {VERSION}",
-            ):
-                writer.execute(statement)
-        writer.execute("commit")
-    except (sqlite3.Error, ValueError) as error:
-        for connection in connections:
-            connection.close()
-        raise (_readable(error, path) if isinstance(error, sqlite3.Error) else error) from None
-    return writer, reader
-
-
-def _readable(error: sqlite3.Error, path: Path) -> OSError | ValueError:
-    """SQLite's error as what it means to a user: a damaged file, or a disk that does not take the row."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_NOTADB:
-        return ValueError(f"{path} is not a journal; move it away")
-    if code == sqlite3.SQLITE_CORRUPT:
-        return ValueError(f"{path} is damaged ({error}); restore it from a copy or move it away")
-    return OSError(ERRNO.get(code, errno.EIO), f"journal: {error}", str(path))

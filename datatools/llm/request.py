@@ -43,8 +43,8 @@ class Reply:
     cached: bool = False  # from the journal, or shared with an equal request in flight: not paid for here
 
 
-def key(endpoint_identity: str, model: str, request: Request) -> bytes:
-    """blake2b-128 of the canonical JSON of everything that decides the output.
+def canonical(endpoint_identity: str, model: str, request: Request) -> bytes:
+    """The JSON of everything that decides the output, always in the same bytes.
 
     `endpoint_identity` is `Endpoint.identity`: the host, or "local", so that a local server may change its port.
     Timeouts, retries, concurrency and the API key are left out: changing them must not pay twice.
@@ -56,5 +56,14 @@ def key(endpoint_identity: str, model: str, request: Request) -> bytes:
         "sample": request.sample,
         **request.parameters(),
     }
-    canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")
+
+
+def key(endpoint_identity: str, model: str, request: Request) -> bytes:
+    """blake2b-128 of the canonical JSON: the name under which a reply is kept.
+
+    >>> key("local", "m", Request([{"role": "user", "content": "?"}])).hex()
+    '9793c06613e43b74125d68934c21df8a'
+    """
+    return hashlib.blake2b(canonical(endpoint_identity, model, request), digest_size=16).digest()

@@ -18,7 +18,7 @@ from datatools.llm.journal import Counts, Journal
 from datatools.llm.limits import Limit
 from datatools.llm.ordered import run_ordered
 from datatools.llm.reply import decode, parse, usage
-from datatools.llm.request import Reply, Request, key
+from datatools.llm.request import Reply, Request, canonical, key
 
 LONGEST_BACKOFF = 60  # times `backoff`
 COOLDOWN = 5  # times `backoff`: the shortest pause of everyone after a pushback
@@ -179,10 +179,12 @@ class Runner:
 
     def _stored(self, name: bytes) -> Outcome | None:
         """What the journal says for good. Replies are parsed anew, so a better parser makes use of old ones."""
-        raw = self.journal.get(name)
-        outcome = parse(raw) if raw is not None else None
-        if isinstance(outcome, Reply):
-            return replace(outcome, cached=True)
+        outcome: Failure | None = None
+        for raw in self.journal.replies_to(name):
+            found = parse(raw)
+            if isinstance(found, Reply):
+                return replace(found, cached=True)
+            outcome = outcome or found
         given_up = self.journal.failure(name)
         if given_up is not None and not self.settings.retry_failed:
             return Failure(given_up[0], given_up[1], attempts=given_up[2])
@@ -206,7 +208,8 @@ class Runner:
         async with self._limit:
             if self._stopped is not None:
                 raise Stopped(self._stopped)
-            await self.journal.start(name, again=tries.made > 0)
+            asked = b"" if tries.made else canonical(self.endpoint.identity, self.endpoint.model, request)
+            await self.journal.start(name, again=tries.made > 0, model=self.endpoint.model, request=asked)
             self.counters.sent += 1
             self.counters.retried += tries.made > 0
             tries.made += 1
@@ -217,7 +220,7 @@ class Runner:
                 self._heed(broken)  # before another call takes this one's place
         if raw is None:
             outcome: Outcome = broken
-            await self.journal.end(name, broken.kind)
+            await self.journal.end(name, "unreachable" if broken.unreachable else broken.kind)
         else:
             body = decode(raw)
             prompt_tokens, completion_tokens = usage(body)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from datatools.llm.journal import VERSION, Counts, Journal
+from datatools.llm.journal import Counts, Journal
+from datatools.llm.journal_file import VERSION
 from tests.conftest import REPOSITORY
 from tests.llm.journal_writer import raw
 

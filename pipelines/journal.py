@@ -1,0 +1,194 @@
+"""Journal: what a job asked of its models, what came back, what it cost; and every raw reply as JSONL."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from datatools.io.atomic import atomic_path
+from datatools.llm.journal_read import Counts, JournalReader, StoredReply
+from datatools.llm.reply import parse
+from datatools.llm.request import Reply
+
+Price: TypeAlias = Callable[[str], tuple[float, float] | None]  # model → per million prompt and completion tokens
+NAME = "journal.sqlite"
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """What one model was asked and what it cost."""
+
+    model: str  # "" for what was asked before journals kept the model
+    sent: int
+    replies: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None  # null where the price is not known
+
+
+@dataclass(frozen=True)
+class JournalReport:
+    """A journal in figures, as `--json` prints it."""
+
+    journal: str
+    first: str | None  # ISO 8601, UTC; null in an empty journal
+    last: str | None
+    requests: dict[str, int]  # unique, sent, retried
+    replies: int
+    tokens: dict[str, int]  # prompt, completion: of every reply that came, usable or not
+    cost: float | None  # null where the price of a model is not known
+    errors: dict[str, int]  # calls that ended without a reply, by class
+    failed: dict[str, int]  # requests given up, by class
+    unfinished: int  # calls under way now, or when a run was killed
+    may_have_been_billed: int  # these, and those that timed out or broke off
+    models: list[ModelUse] = field(default_factory=list)
+    export: str | None = None
+    exported: int | None = None
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps({"command": "journal", **asdict(self)}, ensure_ascii=False)
+
+    def to_text(self) -> str:
+        """One screen for a person."""
+        lines = [f"{self.journal}" + (f"   {self.first} … {self.last}" if self.first else "   empty")]
+        requests, tokens = self.requests, self.tokens
+        lines.append(
+            f"  requests  {requests['unique']:,} different ones, {requests['sent']:,} calls sent, "
+            f"{requests['retried']:,} of them retries; {self.replies:,} replies"
+        )
+        cost = "unknown (--price-in, --price-out)" if self.cost is None else f"{self.cost:,.4f}"
+        lines.append(f"  tokens    {tokens['prompt']:,} prompt + {tokens['completion']:,} completion; cost {cost}")
+        if len(self.models) > 1:
+            lines += [f"            {_line(use)}" for use in self.models]
+        if self.errors:
+            lines.append(f"  errors    {_numbers(self.errors)}   (calls that ended without a reply)")
+        if self.failed:
+            lines.append(f"  failed    {_numbers(self.failed)}   (requests given up; --retry-failed asks again)")
+        if self.may_have_been_billed:
+            lines.append(
+                f"  billed?   {self.may_have_been_billed:,} calls may have been billed although no reply came "
+                f"({self.unfinished:,} under way or cut off by a kill)"
+            )
+        if self.export:
+            lines.append(f"  export    {self.exported:,} replies → {self.export}")
+        return "\n".join(lines)
+
+
+def journal(path: Path, price: Price, export: Path | None = None) -> JournalReport:
+    """What the journal of `path` says, and its raw replies written to `export`, one JSON object a line.
+
+    `path` is a work folder, the output beside it, or the journal itself; a run may be using it. Raises ValueError
+    where there is no journal, or one that is damaged.
+    """
+    file = find(path)
+    with JournalReader(file) as reader:
+        counts, span, unique = reader.counts(), reader.span(), reader.requests()
+        models = [_use(model, found, price) for model, found in reader.counts_by_model().items()]
+        exported = None if export is None else _export(reader, export)
+    costs = [use.cost for use in models]
+    return JournalReport(
+        journal=str(file),
+        first=None if span is None else _moment(span[0]),
+        last=None if span is None else _moment(span[1]),
+        requests={"unique": unique, "sent": counts.sent, "retried": counts.retried},
+        replies=counts.replies,
+        tokens={"prompt": counts.prompt_tokens, "completion": counts.completion_tokens},
+        cost=None if None in costs else round(sum(cost for cost in costs if cost is not None), 6),
+        errors=counts.errors,
+        failed=counts.failures,
+        unfinished=counts.unfinished,
+        may_have_been_billed=counts.may_have_been_billed,
+        models=models,
+        export=None if export is None else str(export),
+        exported=exported,
+    )
+
+
+def find(path: Path) -> Path:
+    """The journal that belongs to a work folder or an output. Raises ValueError where there is none."""
+    folder = path.with_suffix(".work") if path.suffix == ".parquet" else path
+    file = folder if folder.is_file() else folder / NAME
+    if not file.is_file():
+        why = "has asked no model, so it has no journal" if folder.is_dir() else "no such folder"
+        raise ValueError(f"{folder}: {why}; give the work folder of a job (X.work) or the X.parquet beside it")
+    return file
+
+
+def prices(price_in: float | None, price_out: float | None) -> Price:
+    """The price of every model when both are given, per million tokens; else none is known."""
+    if price_in is None and price_out is None:
+        return lambda model: None
+    if price_in is None or price_out is None:
+        raise ValueError("--price-in and --price-out: give both, per million tokens")
+    given = (price_in, price_out)
+    return lambda model: given
+
+
+def exported_line(stored: StoredReply) -> dict[str, Any]:
+    """One reply: what was asked, the raw reply byte for byte, and what is made of it today.
+
+    `raw` is the reply's text; one that is not UTF-8 stands in `raw_base64` instead.
+    """
+    outcome = parse(stored.raw)
+    line: dict[str, Any] = {
+        "key": stored.key.hex(),
+        "at": _moment(stored.at),
+        "model": stored.model or None,
+        "request": stored.request,
+        "class": None,
+    }
+    if isinstance(outcome, Reply):
+        line |= {"text": outcome.text, "reasoning": outcome.reasoning, "finish_reason": outcome.finish_reason}
+        line |= {"prompt_tokens": outcome.prompt_tokens, "completion_tokens": outcome.completion_tokens}
+    else:
+        line |= {"class": outcome.kind, "message": outcome.message}
+    try:
+        line["raw"] = stored.raw.decode()
+    except UnicodeDecodeError:
+        line["raw_base64"] = base64.b64encode(stored.raw).decode()
+    return line
+
+
+def _export(reader: JournalReader, out: Path) -> int:
+    if out.is_dir():
+        raise ValueError(f"--export {out}: is a folder, a file is needed")
+    if out.resolve() == reader.path.resolve():
+        raise ValueError(f"--export {out}: is the journal itself")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8") as lines:
+        for stored in reader.replies():
+            lines.write(json.dumps(exported_line(stored), ensure_ascii=False) + "\n")
+            written += 1
+    return written
+
+
+def _use(model: str, counts: Counts, price: Price) -> ModelUse:
+    prompt, completion = counts.prompt_tokens, counts.completion_tokens
+    prices = price(model) if prompt or completion else (0.0, 0.0)
+    cost = None if prices is None else round((prompt * prices[0] + completion * prices[1]) / 1e6, 6)
+    return ModelUse(model, counts.sent, counts.replies, prompt, completion, cost)
+
+
+def _line(use: ModelUse) -> str:
+    cost = "cost unknown" if use.cost is None else f"cost {use.cost:,.4f}"
+    tokens = f"{use.prompt_tokens:,} + {use.completion_tokens:,} tokens"
+    return f"{use.model or 'model not recorded'}: {use.sent:,} calls, {tokens}, {cost}"
+
+
+def _numbers(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _moment(seconds: float) -> str:
+    """
+    >>> _moment(0)
+    '1970-01-01T00:00:00Z'
+    """
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
