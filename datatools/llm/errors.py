@@ -2,7 +2,7 @@
 
     rate            429: too many requests or too many at once       waits, costs no attempt
     quota           no credit left (429 insufficient_quota, 402)     stops the run
-    auth            401, 403, or an unknown model (404)              stops the run
+    auth            401, 403, or an unknown model or URL (404)       stops the run
     content_filter  the provider refuses the text                    the row fails
     context_length  the prompt is longer than the model reads        the row fails
     connection      refused, reset, cut short, no such host          tried again
@@ -41,20 +41,30 @@ SIGNS = (
     (
         "content_filter",
         r"content_filter|content_policy|content management policy|data_?inspection_?failed|inappropriate content"
-        r"|content exists risk|sensitive_?content|moderation|敏感|不安全",
+        r"|content exists risk|sensitive_?content|new_sensitive|moderation|敏感|不安全",
     ),
     (
         "context_length",
         r"context_length_exceeded|context length|context window|string_above_max_length|prompt is too long"
-        r"|input is too long|range of input length|too many (input )?tokens|maximum input length",
+        r"|input is too long|range of input length|too many (input )?tokens|maximum input length|超长"
+        r"|request too large",
     ),
     (
         "quota",
         r"insufficient_?quota|insufficient[ _]?balance|exceeded_current_quota|exceeded your current quota|billing"
-        r"|arrearage|account_?overdue|allocationquota|余额不足|欠费",
+        r"|credit balance|arrearage|account_?overdue|setlimitexceeded|allocationquota|余额不足|欠费",
     ),
     ("auth", r"model_not_found|invalid_api_key|incorrect api key|model `?[^ ]*`? does not exist"),
 )
+# Too fast, not too poor. Aliyun and Gemini answer a full minute with OpenAI's words for an empty account, and Groq and
+# OpenAI name their billing pages when only the rate is exceeded; what tells the two apart is a rate or a time to wait.
+PUSHBACK = re.compile(
+    r"rate.?limit|too many requests|throttl|concurren|\b[tr]p[ms]\b|per.?(?:min|sec|day)|token-limit|频率|并发|限流"
+    r"|(?:retry|try again) (?:in|after)",
+    re.IGNORECASE,
+)
+WAIT = re.compile(r"(?:retry|try again) (?:in|after) ([\d.]+) ?s", re.IGNORECASE)
+STATUSES = {401: "auth", 402: "quota", 403: "auth", 404: "auth", 413: "context_length"}
 SECRETS = re.compile(r"(?i)\b(sk|ak|key)-[\w*.-]{6,}|\bbearer\s+\S+|(?<=://)[^/@\s]+@")
 
 
@@ -110,21 +120,35 @@ def _from_error(error: object, status: int, headers: Mapping[str, str], secret: 
         text = signs = str(error)
     message = redact(f"{status} {text}" if status else text, secret)
     wait = retry_after(headers)
-    if status < 500 or status == 529:
-        for kind, pattern in SIGNS:
-            if re.search(pattern, signs, re.IGNORECASE):
-                return failure(kind, message)
-    if status == 429 or (status < 400 and re.search(r"rate.?limit|too many requests", signs, re.IGNORECASE)):
-        return failure("rate", message, retry_after=wait, slow_down=True)
-    if status == 402:
-        return failure("quota", message)
-    if status in (401, 403, 404):
-        return failure("auth", message)
-    if status == 413:
-        return failure("context_length", message)
+    kind = _kind(status, signs, wait)
+    if kind == "rate":
+        return failure(kind, message, retry_after=_told(text) if wait is None else wait, slow_down=True)
+    if kind != "server":
+        lost = status == 404 and "model" not in message.lower()
+        return failure(kind, message + ("; is the base URL right? most end in /v1" if lost else ""))
     refused = 400 <= status < 500 and status not in (408, 409, 425)
     busy = status == 529 or (status == 503 and wait is not None)
     return failure("server", message, retry=not refused, retry_after=wait, slow_down=busy)
+
+
+def _kind(status: int, words: str, wait: float | None) -> str:
+    """The class behind a status (0: an error sent with 200) and the words that came with it."""
+    found = (kind for kind, pattern in SIGNS if re.search(pattern, words, re.IGNORECASE))
+    sign = next(found, "") if status < 500 or status == 529 else ""
+    pushback = wait is not None or PUSHBACK.search(words) is not None
+    if status == 429:
+        if "request too large" in words.lower():  # for any minute's allowance: waiting does not help
+            return "context_length"
+        return "quota" if sign == "quota" and not pushback else "rate"
+    if status < 400 and pushback and sign in ("", "quota"):
+        return "rate"
+    return sign or STATUSES.get(status, "server")
+
+
+def _told(text: str) -> float | None:
+    """Seconds to wait as the message says, for the endpoints that send no header."""
+    found = WAIT.search(text)
+    return float(found[1]) if found and re.fullmatch(r"\d+(\.\d+)?", found[1]) else None
 
 
 def _from_transport(error: BaseException, secret: str) -> Failure:

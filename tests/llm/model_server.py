@@ -24,6 +24,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +117,22 @@ def error(status: int, message: str, code: str = "", wait: str = "") -> bytes:
     return http(status, packed({"error": {"message": message, "code": code or None, "type": code or None}}), *headers)
 
 
+def later(seconds: str) -> str:
+    """A Retry-After that names a moment instead of a number of seconds."""
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=float(seconds or 0)), usegmt=True)
+
+
 FILTERED, LONG = "data_inspection_failed", "context_length_exceeded"
+PER_MINUTE = "You exceeded your current quota, please check your plan and billing details. See: error-code#token-limit"
+NO_MAX_TOKENS = (
+    "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+)
 # What a fault sends: (text of a good reply, seconds after the colon) -> bytes. RST and the rest are in `_misbehave`.
 FAULTS: dict[str, Callable[[str, str], bytes]] = {
     "": lambda text, wait: http(200, packed(completion(text))),
     "rate": lambda text, wait: error(429, "slow down", "rate_limit_exceeded", wait),
+    "rate_date": lambda text, wait: error(429, "slow down", "rate_limit_exceeded", later(wait)),
+    "rate_minute": lambda text, wait: error(429, PER_MINUTE, "insufficient_quota"),
     "quota": lambda text, wait: error(429, "You exceeded your current quota", "insufficient_quota"),
     "quota_200": lambda text, wait: http(200, packed({"error": {"message": "no", "code": "insufficient_quota"}})),
     "server": lambda text, wait: http(500, b"<html>oops", kind="text/html"),
@@ -130,6 +143,9 @@ FAULTS: dict[str, Callable[[str, str], bytes]] = {
     "filter": lambda text, wait: error(400, "inappropriate content", FILTERED),
     "filter_200": lambda text, wait: http(200, packed(completion("", "content_filter"))),
     "long": lambda text, wait: error(400, "maximum context length is 4096 tokens", LONG),
+    "no_format": lambda text, wait: error(400, "This response_format type is unavailable now", "invalid_request_error"),
+    "no_max_tokens": lambda text, wait: error(400, NO_MAX_TOKENS, "unsupported_parameter"),
+    "path": lambda text, wait: http(404, b"404 page not found", kind="text/plain"),
     "bad_request": lambda text, wait: error(400, "max_tokens is not supported"),
     "truncated_json": lambda text, wait: http(200, packed(completion(text))[:-30]),
     "html": lambda text, wait: http(200, b"<html>maintenance</html>", kind="text/html"),
@@ -138,9 +154,13 @@ FAULTS: dict[str, Callable[[str, str], bytes]] = {
     "null": lambda text, wait: http(200, packed(completion(None))),
     "blank": lambda text, wait: http(200, packed(completion(" \n"))),
     "length": lambda text, wait: http(200, packed(completion(text[:3], "length"))),
+    "length_thinking": lambda text, wait: http(200, packed(completion(None, "length", reasoning_content="想"))),
+    "think_open": lambda text, wait: http(200, packed(completion(f"<think>想，{text}"))),
     "think": lambda text, wait: http(200, packed(completion(f"<think>想</think>\n{text}"))),
     "reasoning": lambda text, wait: http(200, packed(completion(text, reasoning_content="想"))),
-    "bad_utf8": lambda text, wait: http(200, packed(completion(text)).replace("回".encode(), b"\xff\xfe")),
+    "reasoning_field": lambda text, wait: http(200, packed(completion(text, reasoning="想"))),
+    "reasoning_only": lambda text, wait: http(200, packed(completion(None, reasoning_content="想"))),
+    "bad_utf8": lambda text, wait: http(200, packed(completion(f"回{text}")).replace("回".encode(), b"\xff\xfe", 1)),
     "no_usage": lambda text, wait: http(200, packed({**completion(text), "usage": None})),
     "blank_lines": lambda text, wait: http(200, b"\n\n\n" + packed(completion(text))),
     "not_http": lambda text, wait: b"SSH-2.0-OpenSSH_9.6\r\n\r\n",

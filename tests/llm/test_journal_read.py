@@ -11,10 +11,12 @@ from dataclasses import replace
 import pytest
 
 from datatools.llm.endpoint import Endpoint
+from datatools.llm.errors import failure
 from datatools.llm.journal import Counts, Journal
 from datatools.llm.journal_file import TABLES
 from datatools.llm.journal_read import JournalReader
-from datatools.llm.request import Request, canonical, key
+from datatools.llm.reply import decode
+from datatools.llm.request import Reply, Request, canonical, key
 from datatools.llm.runner import Runner, Settings
 from tests.llm.model_server import ModelServer, planned
 
@@ -74,6 +76,25 @@ def test_the_request_is_stored_once_and_its_hash_is_the_key(path):
     request = dict(stored.request)
     again = Request(request["messages"], request["max_tokens"], request["temperature"], sample=request["sample"])
     assert key(request["endpoint"], request["model"], again) == stored.key
+
+
+def test_a_better_parser_makes_use_of_the_older_of_two_replies(path, monkeypatch):
+    """Two replies were paid for and neither could be read; what reads the first now must not pay for a third."""
+
+    def better(raw, secret=""):
+        body = decode(raw) if isinstance(raw, bytes) else raw
+        return Reply("read after all") if body else failure("malformed", "still not JSON")
+
+    async def ask(url):
+        with Journal(path) as journal:
+            async with Runner(Endpoint(url, "m"), journal, Settings(backoff=0.001, attempts=2)) as runner:
+                return await runner.ask(ASKED)
+
+    with ModelServer(fault=planned({"": ["no_choices", "truncated_json!"]})) as server:
+        assert asyncio.run(ask(server.url)).kind == "malformed"
+        monkeypatch.setattr("datatools.llm.runner.parse", better)
+        assert asyncio.run(ask(server.url)).text == "read after all"
+    assert len(server.seen) == 2
 
 
 def test_calls_that_may_have_been_billed_are_those_without_an_end_and_those_that_broke_off(path):

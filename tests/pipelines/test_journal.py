@@ -13,6 +13,7 @@ import pytest
 import pipelines.unify_generate as generate
 from datatools.llm.journal import Journal
 from datatools.llm.reply import parse
+from tests.conftest import REPOSITORY
 from tests.llm.model_server import ModelServer, planned
 from tests.pipelines.command import ended, here, killed_when, rows, started, until, write
 
@@ -115,6 +116,32 @@ def test_a_run_is_not_disturbed_by_being_looked_at(folder: Path, out: Path, serv
         here("journal", out, "--export", tmp_path / "raw.jsonl")
     assert ended(process).code == 0
     assert len(rows(out)) == 2 and len(server.seen) == 4
+
+
+def test_a_changed_check_makes_use_of_every_paid_reply(
+    folder: Path, out: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    with monkeypatch.context() as strict:
+        strict.setattr(generate, "check_pair", lambda *args, **options: ({}, ("too_strict",)))
+        assert here(*unify(folder, out, server, "--json")).summary["dropped"] == {"too_strict": 2}
+    sent = len(server.seen)
+    assert sent == 6 and rows(out) == []  # two questions, and two answers asked for twice
+    again = here(*unify(folder, out, server, "--json", "--fresh"))
+    assert again.summary["requests"]["sent"] == 0 and len(server.seen) == sent
+    assert len(rows(out)) == 2
+
+
+def test_a_changed_prompt_or_parameter_is_asked_anew(folder: Path, out: Path, serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    here(*unify(folder, out, server))
+    here(*unify(folder, out, server, "--fresh", "--temperature", 0.5))
+    assert len(server.seen) == 8
+    shipped = (REPOSITORY / "prompts/unify/question.zh.other.md").read_text(encoding="utf-8")
+    own = write(tmp_path / "own", {"unify/question.zh.other.md": shipped.replace("## user", "请仔细。\n\n## user", 1)})
+    here(*unify(folder, out, server, "--fresh", "--prompts", own))
+    assert len(server.seen) > 8
+    assert here("journal", out, "--json").summary["requests"]["unique"] == len(server.seen)
 
 
 @pytest.mark.parametrize(
