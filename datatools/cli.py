@@ -86,6 +86,9 @@ Concurrency = Annotated[int | None, typer.Option("--concurrency", help="Calls in
 Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds for one attempt, in all.", min=0.001)]
 Attempts = Annotated[int | None, typer.Option("--attempts", help="Tries in all for one call.", min=1)]
 Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampling temperature.", min=0)]
+ReasoningEffort = Annotated[
+    str | None, typer.Option("--reasoning-effort", help="none, low, medium, high, … as the model takes it.")
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again for rows that failed for good.")]
 Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder whose prompt files replace the shipped ones.")]
 
@@ -130,6 +133,7 @@ def unify(
     language: Annotated[str, typer.Option("--language", help="Of the pairs: zh, en, or same as the passage.")] = "same",
     concurrency: Concurrency = None,
     temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
     timeout: Timeout = None,
     attempts: Attempts = None,
     retry_failed: RetryFailed = False,

@@ -147,7 +147,9 @@ class ModelGenerator:
         flags: tuple[str, ...] = ()
         text = ""
         for sample in range(TRIES):
-            reply = await runner.ask(Request(messages, temperature=self._settings.temperature, sample=sample))
+            effort = self._settings.reasoning_effort
+            request = Request(messages, temperature=self._settings.temperature, sample=sample, reasoning_effort=effort)
+            reply = await runner.ask(request)
             if isinstance(reply, Failure):
                 made.rows["failed"].append(_failed(document, step, reply))
                 return None

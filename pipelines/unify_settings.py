@@ -15,6 +15,7 @@ class UnifySettings:
     model: str = "rules"
     base_url: str | None = None
     temperature: float | None = None
+    reasoning_effort: str | None = None  # none, low, medium, high, …: sent as it is
     language: str = "same"  # of the pairs: zh, en, or that of the passage
     pairs_per_passage: int = 1
     limit: int | None = None  # documents or input rows
@@ -42,6 +43,8 @@ class UnifySettings:
             raise ValueError(f"--language {self.language}: the built-in generator cannot translate; add --model NAME")
         if self.model == "rules" and (self.rewrite_pairs or self.base_url):
             raise ValueError(f"--{'rewrite-pairs' if self.rewrite_pairs else 'base-url'}: needs --model NAME")
+        if self.reasoning_effort is not None and not self.reasoning_effort.isalpha():
+            raise ValueError(f"--reasoning-effort {self.reasoning_effort!r}: must be a word, such as low or none")
         if self.base_url and not self.base_url.strip().startswith(("http://", "https://")):
             raise ValueError(f"--base-url {self.base_url}: must look like http://localhost:8000/v1")
 

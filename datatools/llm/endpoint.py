@@ -6,6 +6,8 @@ import asyncio
 import ipaddress
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
@@ -39,6 +41,7 @@ class Endpoint:
         self.api_key = api_key
         self.timeout = timeout
         self.identity = identity(self.base_url)
+        self.refused: set[str] = set()  # names of parameters that it has answered 400 to
         limits = httpx2.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS)
         seconds = httpx2.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
         # A proxy from the environment is for the world outside, not for a server on this machine.
@@ -52,9 +55,24 @@ class Endpoint:
 
         Raises what `errors.classify` sorts: openai's and aiohttp's exceptions, TimeoutError after `timeout` seconds.
         """
-        body = json.dumps({"model": self.model, **request.parameters()}, ensure_ascii=False).encode()
         async with asyncio.timeout(self.timeout):
-            return await self._client.post("/chat/completions", content=body, cast_to=bytes)
+            values = self._renamed(request.parameters())
+            try:
+                return await self._send(values)
+            except openai.BadRequestError as error:
+                if "max_tokens" not in values or "max_completion_tokens" not in str(error):
+                    raise
+                self.refused.add("max_tokens")  # the call was not billed, and no later one will be refused for it
+                return await self._send(self._renamed(values))
+
+    async def _send(self, parameters: Mapping[str, Any]) -> bytes:
+        body = json.dumps({"model": self.model, **parameters}, ensure_ascii=False).encode()
+        return await self._client.post("/chat/completions", content=body, cast_to=bytes)
+
+    def _renamed(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters under the names this endpoint takes: OpenAI's reasoning models know no `max_tokens`."""
+        other = {"max_tokens": "max_completion_tokens"} if "max_tokens" in self.refused else {}
+        return {other.get(name, name): value for name, value in parameters.items()}
 
     async def close(self) -> None:
         """Close the connections."""

@@ -16,11 +16,19 @@ CUT = frozenset({"length", "max_tokens", "model_length"})
 FILTERED = frozenset({"content_filter", "sensitive", "safety"})  # "sensitive" is Zhipu's word
 BROKEN_OFF = frozenset({"network_error", "insufficient_system_resource", "abort", "error"})  # Zhipu, DeepSeek, vLLM
 
-THINKING = re.compile(r"\s*<(think|thinking)>(.*?)</\1>", re.DOTALL)
+# Tags of R1, Qwen, Seed, Magistral and Kimi, and the headings of HuatuoGPT-o1.
+TAGS = r"think|thinking|thought|reasoning|seed:think"
+THINKING = re.compile(
+    rf"\s*(?:<({TAGS})>(?P<tag>.*?)</\1>|\[THINK\](?P<bracket>.*?)\[/THINK\]|◁think▷(?P<triangle>.*?)◁/think▷"
+    r"|\#+ *Thinking\s*?\n(?P<heading>.*?)\n\#+ *Final Response\s*?\n)",
+    re.DOTALL,
+)
+OPENING = rf"(?:<(?:{TAGS})>|\[THINK\]|◁think▷)"
 # Templates of R1 and Qwen put the opening tag into the prompt: the reply then starts inside the thinking.
-LATE_THINKING = re.compile(r"(?!\s*<think)(.*)</think(?:ing)?>", re.DOTALL)
-OPEN_THINKING = re.compile(r"\s*<think(?:ing)?>(.*)", re.DOTALL)
+LATE_THINKING = re.compile(rf"(?!.*{OPENING})(.*)(?:</(?:{TAGS})>|\[/THINK\]|◁/think▷)", re.DOTALL)
+OPEN_THINKING = re.compile(rf"\s*{OPENING}(.*)", re.DOTALL)
 
+ANSWER = re.compile(r"<answer>(.*)</answer>", re.DOTALL)  # of models trained to think in tags
 FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 LABEL = re.compile(
     r"(?:\*\*|#{1,4} +)?"
@@ -65,37 +73,47 @@ def parse(raw: bytes | Body | None, secret: str = "") -> Reply | Failure:
     text = _content(message.get("content"))
     if text is None or not _encodable(text):
         return failure("malformed", "the reply's content is not text")
-    reasoning, text = split_thinking(text)
+    thoughts, text = split_thinking(text)
+    reasoning = "\n".join(filter(None, (*_thoughts(message), thoughts.strip())))
     reason = str(choice.get("finish_reason") or "")
-    if reason.lower() in FILTERED or (message.get("refusal") and not text.strip()):
+    word = reason.lower().partition(":")[0]  # Gemini's comes with details after a colon
+    if word in FILTERED or (message.get("refusal") and not text.strip()):
         return failure("content_filter", f"the endpoint withheld the answer ({reason or 'refusal'})")
-    if reason.lower() in BROKEN_OFF:
+    if word in BROKEN_OFF:
         return failure("server", f"the endpoint broke off ({reason})")
-    if reason.lower() in CUT:
-        return failure("truncated", "the answer is cut off at the token limit")
+    only_thought = " while the model was thinking" if reasoning and not text.strip() else ""
+    if word in CUT:
+        return failure("truncated", f"the answer is cut off at the token limit{only_thought}")
     if not text.strip():
-        return failure("empty", "the answer is empty")
+        return failure("empty", f"the answer is empty{only_thought and ': the model only thought'}")
     prompt_tokens, completion_tokens = usage(body)
-    thoughts = message.get("reasoning_content") or message.get("reasoning") or reasoning
     return Reply(
         text=text.strip(),
         finish_reason=reason,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         model=str(body.get("model") or ""),
-        reasoning=thoughts.strip() if isinstance(thoughts, str) and _encodable(thoughts) else "",
+        reasoning=reasoning,
     )
 
 
 def split_thinking(text: str) -> tuple[str, str]:
-    """Thinking between tags at the beginning, and the answer after it. Tags further in belong to the answer."""
-    if found := THINKING.match(text):
-        return found[2], text[found.end() :]
-    if "<think" not in text and (found := LATE_THINKING.match(text)):
-        return found[1], text[found.end() :]
-    if found := OPEN_THINKING.match(text):
-        return found[1], ""
-    return "", text
+    """Thinking at the beginning, and the answer after it. Tags further in belong to the answer.
+
+    >>> split_thinking("<think>first</think><think>then</think> Rest.")
+    ('first\\nthen', ' Rest.')
+    """
+    thoughts = []
+    while found := THINKING.match(text):
+        thoughts.append(found[found.lastgroup or 0])
+        text = text[found.end() :]
+    if found := LATE_THINKING.match(text):
+        thoughts.append(found[1])
+        text = text[found.end() :]
+    elif found := OPEN_THINKING.match(text):
+        thoughts.append(found[1])
+        text = ""
+    return "\n".join(thoughts), text
 
 
 def plain_text(text: str) -> str:
@@ -108,15 +126,17 @@ def plain_text(text: str) -> str:
     while before != text:
         before = text
         text = split_thinking(text)[1].strip()
-        text = _unfenced(text)
+        text = _unwrapped(text, ANSWER, "<answer>")
+        text = _unwrapped(text, FENCE, "```")
         text = _unlabelled(text)
         text = _unquoted(text).strip()
     return text
 
 
-def _unfenced(text: str) -> str:
-    found = FENCE.fullmatch(text)
-    return found[1] if found and "```" not in found[1] else text
+def _unwrapped(text: str, wrapping: re.Pattern[str], mark: str) -> str:
+    """What stands inside, where one wrapping encloses the whole."""
+    found = wrapping.fullmatch(text)
+    return found[1] if found and mark not in found[1] else text
 
 
 def _unlabelled(text: str) -> str:
@@ -145,6 +165,14 @@ def _content(content: object) -> str | None:
         parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
         return "".join(part for part in parts if isinstance(part, str))
     return None
+
+
+def _thoughts(message: Mapping[str, Any]) -> list[str]:
+    """Thinking that the endpoint keeps apart from the content, in the fields and parts that endpoints use for it."""
+    content = message.get("content")
+    parts = [part.get("thinking") for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
+    said = [message.get("reasoning_content") or message.get("reasoning"), *parts]
+    return [text.strip() for text in map(_content, said) if text and _encodable(text)]
 
 
 def _encodable(text: str) -> bool:

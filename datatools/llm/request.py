@@ -19,6 +19,8 @@ class Request:
     max_tokens: int | None = None  # of the reply, thinking included
     temperature: float | None = None
     sample: int = 0  # tells wanted repetitions of the same words apart; never sent
+    reasoning_effort: str | None = None  # none, minimal, low, medium, high, …: what there is depends on the model
+    response_format: Mapping[str, Any] | None = None  # the JSON schema of the reply, as the endpoint wants it
 
     def parameters(self) -> dict[str, Any]:
         """Everything that changes the output: what is sent besides the model's name, and what the key covers."""
@@ -26,6 +28,8 @@ class Request:
             "messages": [{"role": message["role"], "content": message["content"]} for message in self.messages],
             "max_tokens": self.max_tokens,
             "temperature": None if self.temperature is None else float(self.temperature),
+            "reasoning_effort": self.reasoning_effort,
+            "response_format": None if self.response_format is None else dict(self.response_format),
         }
         return {name: value for name, value in values.items() if value is not None}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -199,3 +200,24 @@ def test_what_would_fail_every_row_stops_with_4_and_fails_none(tmp_path: Path, f
     assert STOPPING[fault] in done.line and server.url in done.line
     assert not out.exists() and not beside(out, "failed").exists()
     assert len(server.seen) <= 2
+
+
+def test_the_reasoning_effort_is_sent_and_another_one_is_asked_anew(tmp_path: Path):
+    folder = write(tmp_path / "in", {"1.md": f"# 病例\n\n## 治疗\n\n{passage(1)}\n"})
+    out = tmp_path / "sft.parquet"
+    with ModelServer(reply=honest, fault=planned({"": ["think!"]})) as server:
+        line = ["unify", folder, "--out", out, "--model", "m", "--base-url", server.url, "--reasoning-effort"]
+        assert here(*line, "low").code == 0
+        changed = here(*line, "none")
+        assert changed.code == 2 and 'reasoning_effort was "low", now "none"' in changed.line
+        assert here(*line, "none", "--fresh").code == 0
+        assert here(*line, "low", "--fresh").code == 0  # paid for before
+        refused = here(*line, "very much")
+    assert [seen.body["reasoning_effort"] for seen in server.seen] == ["low", "low", "none", "none"]
+    assert (refused.code, "must be a word" in refused.line) == (2, True)
+    export = tmp_path / "raw.jsonl"
+    assert here("journal", out, "--export", export).code == 0
+    stored = [json.loads(line) for line in export.read_text(encoding="utf-8").splitlines()]
+    assert [line["request"]["reasoning_effort"] for line in stored] == ["low", "low", "none", "none"]
+    assert {line["reasoning"] for line in stored} == {"想"}
+    assert [answer(row) for row in rows(out)] == [passage(1)]

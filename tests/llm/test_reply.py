@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -99,12 +100,39 @@ def test_no_bytes_make_the_parser_raise(raw):
         (f"<think>先想\n再想</think>\n\n{ANSWER}", {}, ANSWER, "先想\n再想"),
         (f"先想</think>{ANSWER}", {}, ANSWER, "先想"),
         (ANSWER, {"reasoning_content": "先想"}, ANSWER, "先想"),
+        (ANSWER, {"reasoning": "先想"}, ANSWER, "先想"),
+        (f"<think>再想</think>{ANSWER}", {"reasoning_content": "先想"}, ANSWER, "先想\n再想"),
+        (f"<think>先想</think>\n<think>再想</think>{ANSWER}", {}, ANSWER, "先想\n再想"),
+        (f"<think></think>\n\n{ANSWER}", {}, ANSWER, ""),
+        (f"<seed:think>先想</seed:think>{ANSWER}", {}, ANSWER, "先想"),
+        (f"[THINK]先想[/THINK]{ANSWER}", {}, ANSWER, "先想"),
+        (f"◁think▷先想◁/think▷{ANSWER}", {}, ANSWER, "先想"),
+        (f"## Thinking\n\n先想\n\n## Final Response\n\n{ANSWER}", {}, ANSWER, "先想"),
+        (f"## Thinking\n{ANSWER}", {}, f"## Thinking\n{ANSWER}", ""),
         ("标签 <think> 用来思考。", {}, "标签 <think> 用来思考。", ""),
     ],
 )
 def test_thinking_is_kept_apart_from_the_answer(text, message, answer, reasoning):
     reply = parsed(text, **message)
     assert (reply.text, reply.reasoning) == (answer, reasoning)
+
+
+@pytest.mark.parametrize("opening", ["<think>", "<thinking>", "[THINK]", "◁think▷"])
+@pytest.mark.parametrize(("reason", "kind"), [("stop", "empty"), ("length", "truncated")])
+def test_thinking_that_never_ends_is_no_answer(opening, reason, kind):
+    outcome = parsed(f"{opening}先想，{ANSWER}", reason)
+    assert outcome.kind == kind and re.search("thinking|thought", outcome.message)
+
+
+def test_thinking_in_a_part_of_its_own_is_kept_apart():
+    body = completion("")
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "先想"}]}
+    body["choices"][0]["message"]["content"] = [thinking, {"type": "text", "text": ANSWER}]
+    assert (parse(body).text, parse(body).reasoning) == (ANSWER, "先想")
+
+
+def test_a_filter_is_recognised_with_details_after_it():
+    assert parsed("", "content_filter: PROHIBITED_CONTENT").kind == "content_filter"
 
 
 def test_content_in_parts_is_joined():
@@ -136,6 +164,7 @@ def test_a_missing_finish_reason_or_usage_is_not_an_error():
         ("```\n感冒了怎么办？\n```", "感冒了怎么办？"),
         ("```text\n问题：“感冒了怎么办？”\n```", "感冒了怎么办？"),
         ("<think>想</think>答：多喝水。", "多喝水。"),
+        ("<think>想</think><answer>多喝水。</answer>", "多喝水。"),
         # and what must stay as it is
         ("1. 多喝水\n2. 休息", "1. 多喝水\n2. 休息"),
         ("1.5 mg/kg，每日两次", "1.5 mg/kg，每日两次"),
@@ -146,6 +175,7 @@ def test_a_missing_finish_reason_or_usage_is_not_an_error():
         ("问诊时应注意：既往史。", "问诊时应注意：既往史。"),
         ("用法：\n```\n口服\n```", "用法：\n```\n口服\n```"),
         ("答应病人的事要做到。", "答应病人的事要做到。"),
+        ("<answer>甲</answer> <answer>乙</answer>", "<answer>甲</answer> <answer>乙</answer>"),
     ],
 )
 def test_what_models_put_around_a_text_is_taken_off(written, meant):

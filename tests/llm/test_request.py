@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from dataclasses import replace
 
+import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datatools.llm.endpoint import api_key, identity, is_local, is_loopback
-from datatools.llm.request import Request, key
+from datatools.llm.endpoint import Endpoint, api_key, identity, is_local, is_loopback
+from datatools.llm.reply import parse
+from datatools.llm.request import Reply, Request, canonical, key
+from tests.llm.model_server import ModelServer
 
 ASKED = Request(({"role": "user", "content": "感冒怎么办？"},), max_tokens=256, temperature=0.7)
 
@@ -19,6 +24,8 @@ requests = st.builds(
     max_tokens=st.none() | st.integers(1, 4096),
     temperature=st.none() | st.floats(0, 2),
     sample=st.integers(0, 3),
+    reasoning_effort=st.none() | st.sampled_from(["none", "low"]),
+    response_format=st.none() | st.sampled_from([{"type": "json_object"}, {"type": "text"}]),
 )
 
 
@@ -38,6 +45,9 @@ def test_what_changes_the_output_changes_the_key():
         replace(ASKED, max_tokens=None),
         replace(ASKED, temperature=0.8),
         replace(ASKED, sample=1),
+        replace(ASKED, reasoning_effort="none"),
+        replace(ASKED, reasoning_effort="low"),
+        replace(ASKED, response_format={"type": "json_object"}),
         replace(ASKED, messages=({"role": "system", "content": "感冒怎么办？"},)),
         replace(ASKED, messages=({"role": "user", "content": "感冒怎么办?"},)),
     ]
@@ -50,6 +60,55 @@ def test_the_order_of_a_messages_fields_and_the_kind_of_number_do_not_matter():
     turned = Request([{"content": "感冒怎么办？", "role": "user"}], max_tokens=256, temperature=0.7)
     assert key("local", "qwen", turned) == key("local", "qwen", ASKED)
     assert key("l", "m", replace(ASKED, temperature=1)) == key("l", "m", replace(ASKED, temperature=1.0))
+
+
+def test_what_the_key_is_made_of_can_be_read():
+    content = json.loads(canonical("local", "qwen", replace(ASKED, reasoning_effort="low")))
+    assert content == {
+        "v": 1,
+        "endpoint": "local",
+        "model": "qwen",
+        "sample": 0,
+        "messages": [{"role": "user", "content": "感冒怎么办？"}],
+        "max_tokens": 256,
+        "temperature": 0.7,
+        "reasoning_effort": "low",
+    }
+
+
+def no_max_tokens(key, nth, body):
+    return "no_max_tokens" if "max_tokens" in body else ""
+
+
+def test_an_endpoint_that_wants_the_limit_under_another_name_gets_it():
+    async def main(url):
+        endpoint = Endpoint(url, "m")
+        together = await asyncio.gather(endpoint.post(ASKED), endpoint.post(ASKED))
+        later = await endpoint.post(ASKED)
+        await endpoint.close()
+        return [parse(raw) for raw in (*together, later)]
+
+    with ModelServer(fault=no_max_tokens) as server:
+        outcomes = asyncio.run(main(server.url))
+    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    limits = [{name: seen.body[name] for name in seen.body if "max" in name} for seen in server.seen]
+    assert limits[-1] == {"max_completion_tokens": 256}  # it is remembered
+    assert limits.count({"max_completion_tokens": 256}) == 3 and limits.count({"max_tokens": 256}) <= 2
+
+
+def test_another_refusal_is_not_sent_twice():
+    async def main(url):
+        endpoint = Endpoint(url, "m")
+        try:
+            for request in (replace(ASKED, max_tokens=None), ASKED):
+                with pytest.raises(openai.BadRequestError):
+                    await endpoint.post(request)
+        finally:
+            await endpoint.close()
+
+    with ModelServer(fault=lambda key, nth, body: "bad_request") as server:
+        asyncio.run(main(server.url))
+    assert len(server.seen) == 2
 
 
 def test_only_what_is_set_is_sent_and_the_sample_never():
