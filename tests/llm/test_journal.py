@@ -8,14 +8,20 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from datatools.llm.endpoint import Endpoint
 from datatools.llm.journal import Counts, Journal
 from datatools.llm.journal_file import VERSION
+from datatools.llm.journal_read import JournalReader
+from datatools.llm.request import Request
+from datatools.llm.runner import Runner, Settings
 from tests.conftest import REPOSITORY
 from tests.llm.journal_writer import raw
+from tests.llm.model_server import ModelServer
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 
@@ -212,3 +218,71 @@ def test_after_a_failed_write_every_caller_hears_of_it(path):
             with pytest.raises(OSError, match="readonly"):
                 writing(journal, ("finish", KEY, b"lost"))
         assert journal.get(KEY) is None
+
+
+def test_many_rows_share_a_commit_that_one_thread_makes_and_a_lone_row_waits_for_no_other(path):
+    commits: list[str] = []
+
+    def traced(statement):
+        if statement == "commit":
+            commits.append(threading.current_thread().name)
+
+    async def run(journal):
+        await journal.finish(KEY, b"alone")
+        assert len(commits) == 1
+        await asyncio.gather(*(journal.finish(number.to_bytes(16, "big"), b"raw") for number in range(200)))
+
+    with Journal(path) as journal:
+        journal._write_connection.set_trace_callback(traced)
+        asyncio.run(run(journal))
+    assert len(commits) <= 1 + 200 / 32 and set(commits) == {"journal_0"}
+
+
+def test_the_log_is_synced_at_every_commit(path):
+    with Journal(path) as journal:
+        pragmas = ("journal_mode", "synchronous")
+        found = [journal._write_connection.execute(f"pragma {name}").fetchone()[0] for name in pragmas]
+    assert found == ["wal", 2]  # 2 is FULL
+
+
+ASKED = Request([{"role": "user", "content": "感冒怎么办？"}])
+
+
+def asking(path, url):
+    async def run():
+        with Journal(path) as journal:
+            async with Runner(Endpoint(url, "m"), journal, Settings(backoff=0.001)) as runner:
+                outcome = await runner.ask(ASKED)
+                with JournalReader(path) as beside:
+                    return outcome, beside.counts()
+
+    return asyncio.run(run())
+
+
+def test_a_call_is_on_the_disk_before_it_is_sent_and_its_reply_before_it_is_handed_on(path):
+    on_arrival = []
+
+    def look(key, nth, body):
+        with JournalReader(path) as reader:
+            on_arrival.append(reader.counts())
+        return ""
+
+    with ModelServer(fault=look) as server:
+        outcome, afterwards = asking(path, server.url)
+    assert on_arrival == [Counts(sent=1, unfinished=1)]
+    assert (afterwards.replies, afterwards.unfinished) == (1, 0) and outcome.text
+
+
+def test_a_reply_is_on_the_disk_before_it_is_parsed(path, monkeypatch):
+    """A parser that breaks costs nothing but the repair of the parser."""
+
+    def broken(body, secret=""):
+        raise ZeroDivisionError
+
+    with ModelServer() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr("datatools.llm.runner.parse", broken)
+            with pytest.raises(ZeroDivisionError):
+                asking(path, server.url)
+        outcome, counts = asking(path, server.url)
+    assert outcome.cached and outcome.text and counts.sent == len(server.seen) == 1
