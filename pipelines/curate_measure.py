@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,12 @@ from datatools.dedupe.boilerplate import Boilerplate, paragraph_keys, remove_boi
 from datatools.dedupe.near import Near, band_table
 from datatools.engine.units import Unit
 from datatools.io.source import ReadOptions
-from pipelines.documents import windows
+from pipelines.documents import batches
 from schemas.document import DOCUMENT, Document
 from schemas.trace import TRACE
 
 # Raised when a change here or in the operators gives other texts or values: finished units are then made again.
-VERSION = 1
+VERSION = 2
 
 KEY = pa.field("key", pa.binary(16))
 VALUES = [pa.field(name, pa.int32() if name in COUNTS else pa.float32()) for name in SIGNALS]
@@ -59,6 +58,7 @@ class MeasureSettings:
     text_column: str | None = None
     source_type: str | None = None
     limit: int | None = None
+    cut_rows: bool = False  # cut rows of tables into entries as well
     simplify: bool = False
     redact: bool = True
     lexicon: str = ""
@@ -117,33 +117,46 @@ def measure_unit(unit: Unit, settings: MeasureSettings, tally: Counter[str]) -> 
     """Read, clean and measure the sources of a unit. `tally` counts documents read and bytes of text."""
     sink = _Sink(tally, settings)
     options = ReadOptions(text_column=settings.text_column, source_type=settings.source_type)
-    pending: list[Document] = []
     number = 0
-    characters = 0
-    for source in unit.sources:
-        for document in chain.from_iterable(windows(source, options, sink, settings.limit)):
-            pending.append(document)
-            characters += len(document.text)
-            if len(pending) == BATCH or characters > BATCH_CHARACTERS:
-                yield from _measured(pending, settings, number, tally)
-                number += len(pending)
-                pending, characters = [], 0
-                yield from sink.taken()
-    if pending:
-        yield from _measured(pending, settings, number, tally)
+    for batch in _batched(unit, options, sink, settings):
+        yield from _measured(batch, settings, number, tally)
+        number += batch.num_rows
+        yield from sink.taken()
     yield from sink.taken()
 
 
+def _batched(unit: Unit, options: ReadOptions, sink: _Sink, settings: MeasureSettings) -> Iterator[pa.RecordBatch]:
+    """Record batches of the unit's Documents, of about BATCH rows where they are read one at a time."""
+    pending: list[Document] = []
+    characters = 0
+    for source in unit.sources:
+        for found in batches(source, options, sink, settings.limit, cut_rows=settings.cut_rows):
+            if isinstance(found, pa.RecordBatch):
+                if pending:
+                    yield _batch(pending)
+                    pending, characters = [], 0
+                yield found
+                continue
+            for document in found:
+                pending.append(document)
+                characters += len(document.text)
+                if len(pending) == BATCH or characters > BATCH_CHARACTERS:
+                    yield _batch(pending)
+                    pending, characters = [], 0
+    if pending:
+        yield _batch(pending)
+
+
 def _measured(
-    documents: list[Document], settings: MeasureSettings, number: int, tally: Counter[str]
+    batch: pa.RecordBatch, settings: MeasureSettings, number: int, tally: Counter[str]
 ) -> Iterator[tuple[str, pa.Table]]:
-    batch = _batch(documents)
     if settings.simplify:
         from datatools.clean.chinese import Simplify
 
         batch = Simplify()(batch)
     for operator in _operators(settings.lexicon, settings.redact):
         batch = operator(batch)
+    batch = _without_lines(batch)
     if settings.redact:
         batch = _redacted_beside(batch)
     batch = _with_counts(batch, tally)
@@ -207,6 +220,8 @@ def _likely(column: pa.Array) -> list[int]:
     """Rows with a sign of personal data. Quotes of JSON are left out: "姓名": "李" is a label before a name."""
     import polars as pl
 
+    if pa.types.is_string(column.type) and not pc.any(pc.not_equal(column, "")).as_py():
+        return []
     lines = pc.binary_join(column, "\n") if pa.types.is_list(column.type) else column
     plain = pc.replace_substring(lines, '"', "")
     return [int(row) for row in pl.Series("", plain, pl.String).str.contains(SIGN).arg_true()]
@@ -230,6 +245,20 @@ def redacted(value: Any, label: str = "") -> Any:
     if isinstance(value, dict):
         return {name: redacted(item, str(name)) for name, item in value.items()}
     return [redacted(item, label) for item in value] if isinstance(value, list) else value
+
+
+# Lines of a table row are its fields, and those of a pair what somebody asked and was told: no lines of prose.
+_NO_PROSE = r'"(?:fields|question|messages)":'
+_OF_PROSE = ("short_line_share", "line_stop_share", "ellipsis_line_share")
+
+
+def _without_lines(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """No values about lines of prose where there is none: a null fails no rule."""
+    rows = pc.match_substring_regex(batch.column("meta"), _NO_PROSE)
+    if not pc.any(rows).as_py():
+        return batch
+    missing = pa.scalar(None, pa.float32())
+    return append_columns(batch, {name: pc.if_else(rows, missing, batch.column(name)) for name in _OF_PROSE})
 
 
 def _with_counts(batch: pa.RecordBatch, tally: Counter[str]) -> pa.RecordBatch:
@@ -344,5 +373,5 @@ def _without_boilerplate(
     tally["boilerplate"] += sum(removed)
     batch = append_columns(batch, {"text": pa.array(texts, pa.string()), "boilerplate": pa.array(removed, pa.int32())})
     # Rules judge the text that is left.
-    batch = Quality(settings.measure.lexicon)(batch)
+    batch = _without_lines(Quality(settings.measure.lexicon)(batch))
     return signed(pa.Table.from_batches([batch]), settings.measure)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
+import xxhash
 
 from schemas.fields import field, schema
 
@@ -100,6 +101,11 @@ class Document:
             row["id"] or "",
             _meta(row["meta"]) if row["meta"] else {},
         )
+
+
+def document_id(source: str, offset: int, text: str) -> str:
+    """The id of a Document that brings none: xxh3-128 of source, offset and content, 32 hex digits."""
+    return xxhash.xxh3_128_hexdigest(f"{source}\0{offset}\0{text}".encode("utf-8", "replace"))
 
 
 @lru_cache(maxsize=16)

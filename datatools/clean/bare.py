@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,12 +35,15 @@ class Bare:
 
         The keys are those of `datatools.dedupe.boilerplate.paragraph_keys` with the group as the seed.
         """
-        view = self.data.data
-        found: dict[tuple[int, int], Any] = dict.fromkeys(
-            (text, xxhash.xxh3_64_intdigest(view[start:end], seeds[text])) for text, start, end in self.lines.tolist()
-        )
-        places = np.array([text for text, _ in found], np.int64)
-        return places, np.array([key for _, key in found], np.uint64)
+        from datatools.clean import text_kernels as kernels
+
+        keys = np.empty(len(self.lines), np.uint64)
+        kernels.line_keys(self.data, self.lines, np.array(seeds, np.uint64), keys)
+        order = np.lexsort((keys, self.lines[:, 0]))
+        places, keys = self.lines[order, 0], keys[order]
+        first = np.ones(len(keys), bool)
+        first[1:] = (places[1:] != places[:-1]) | (keys[1:] != keys[:-1])
+        return places[first], keys[first]
 
 
 def without_space(texts: pa.ChunkedArray, shortest: int = SHORTEST) -> Bare:

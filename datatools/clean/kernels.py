@@ -17,6 +17,52 @@ _ONE = np.uint64(1)
 
 
 @compiled
+def scanned(
+    codes: Array, ends: Array, table: Array, values: Array, powers: Array, classes: Array, counts: Array, sums: Array
+) -> None:
+    """Class of every character, characters of each class for every text, and `scan.prefix_hashes`, in one pass."""
+    start = 0
+    total = np.uint64(0)
+    last = len(table) - 1
+    sums[0] = total
+    for text in range(len(ends)):
+        for at in range(start, ends[text]):
+            code = min(int(codes[at]), last)
+            kind = int(table[code])
+            classes[at] = kind
+            counts[text, kind] += 1
+            total += values[code] * powers[at]
+            sums[at + 1] = total
+        start = ends[text]
+
+
+@compiled
+def line_spans(classes: Array, ends: Array, space: int, newline: int, pipe: int, spans: Array) -> int:
+    """Lines that are not blank, without the white space at either end, into `spans`; how many.
+
+    A span is (number of its text, start, end, whether there is a vertical bar in it).
+    """
+    count, start = 0, 0
+    for text in range(len(ends)):
+        at = start
+        while at < ends[text]:
+            while at < ends[text] and (classes[at] == space or classes[at] == newline):
+                at += 1
+            begin, stop, bar = at, at, 0
+            while at < ends[text] and classes[at] != newline:
+                if classes[at] != space:
+                    stop = at + 1
+                    if classes[at] == pipe:
+                        bar = 1
+                at += 1
+            if stop > begin:
+                spans[count, 0], spans[count, 1], spans[count, 2], spans[count, 3] = text, begin, stop, bar
+                count += 1
+        start = ends[text]
+    return count
+
+
+@compiled
 def repeated_characters(
     sums: Array, inverses: Array, starts: Array, ends: Array, chosen: Array, n: int, table: Array, found: Array
 ) -> None:

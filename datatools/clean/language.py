@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+
+from datatools.clean.columns import code_points, text_blocks
 
 # The opening of a text is enough to tell its language, and keeps the cost of a whole book that of a page.
 SAMPLE = 1500
@@ -126,15 +129,45 @@ def languages(texts: Sequence[str]) -> list[str]:
     """`language` of every text; where there are many, their characters are counted in compiled code."""
     if sum(map(len, texts)) < _FEW:
         return [language(text) for text in texts]
-    from datatools.clean import text_kernels as kernels
-
     samples = [text[:SAMPLE] for text in texts]
     codes = np.frombuffer("".join(samples).encode("utf-32-le", "surrogatepass"), np.uint32)
-    counts, words = np.zeros((len(samples), _MODERN + 1), np.int64), np.zeros(len(samples), np.int64)
-    ends = np.cumsum([len(sample) for sample in samples])
-    kernels.script_counts(codes, ends, _CLASSES, _LATIN, counts, words)
+    counts, words = _counted(codes, np.cumsum([len(sample) for sample in samples]))
     rows = zip(samples, counts.tolist(), words.tolist(), strict=True)
     return [_told(sample, _script_counts(found, number)) for sample, found, number in rows]
+
+
+def column_languages(texts: pa.Array) -> npt.NDArray[np.object_]:
+    """`language` of every string of a column without nulls; in Python only where script does not tell."""
+    found = np.full(len(texts), "und", object)
+    for start, block in text_blocks(texts):
+        _tell(block, found[start : start + len(block)])
+    return found
+
+
+def _tell(texts: pa.Array, found: npt.NDArray[np.object_]) -> None:
+    codes, ends = code_points(texts)
+    counts, words = _counted(codes, ends)
+    _, bare, kana, hangul, latin, classical, modern = counts.T
+    han = bare + classical + modern
+    letters = han + kana + hangul + latin
+    # Beside Han, next to nothing: what `_told` says of most Chinese texts, for all of them at once.
+    chinese = (han >= words) & (han > 0) & (hangul <= HANGUL_SHARE * letters) & (kana < MIN_KANA)
+    old = chinese & (classical >= LZH_SIGNS) & (classical >= LZH_SHARE * han) & (classical >= LZH_RATIO * modern)
+    sure = (han >= SHORT) | (classical >= 4)
+    found[chinese & ~old] = "zh"
+    found[old & sure] = "lzh"
+    for row in np.flatnonzero((old & ~sure) | (~chinese & (letters > 0))).tolist():
+        numbers = _script_counts(counts[row].tolist(), int(words[row]))
+        found[row] = _told(texts[row].as_py()[:SAMPLE], numbers)
+
+
+def _counted(codes: npt.NDArray[Any], ends: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Characters of each class, and Latin words, in the first SAMPLE characters of texts that end at `ends`."""
+    from datatools.clean import text_kernels as kernels
+
+    counts, words = np.zeros((len(ends), _MODERN + 1), np.int64), np.zeros(len(ends), np.int64)
+    kernels.script_counts(codes, ends, SAMPLE, _CLASSES, _LATIN, counts, words)
+    return counts, words
 
 
 def _told(sample: str, counts: ScriptCounts) -> str:

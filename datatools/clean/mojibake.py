@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+
+from datatools.clean.columns import buffers, replaced
 
 TIMES = 3  # how often a text may have been decoded wrongly
 
@@ -83,6 +86,21 @@ def repair(text: str) -> tuple[str, str]:
     for number, undone in found.items():
         lines[number] = undone.text
     return "\n".join(lines), found[min(found)].name
+
+
+def repair_column(texts: pa.Array) -> tuple[pa.Array, dict[int, str]]:
+    """`repair` of every string of a column without nulls: the column, and what was undone by row."""
+    from datatools.clean import text_kernels as kernels
+
+    suspect = np.empty(len(texts), np.bool_)
+    kernels.accented(*buffers(texts), suspect)
+    repaired: dict[int, str] = {}
+    undone: dict[int, str] = {}
+    for row in np.flatnonzero(suspect).tolist():
+        text, name = repair(texts[row].as_py())
+        if name:
+            repaired[row], undone[row] = text, name
+    return replaced(texts, repaired), undone
 
 
 @cache

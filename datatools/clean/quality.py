@@ -97,9 +97,7 @@ class Quality:
 
 def measure(block: Block, terms: Lexicon) -> dict[str, Array]:
     """The SIGNALS of every text of a block (float64)."""
-    texts = len(block.starts)
-    counts = np.bincount(block.text + block.classes, minlength=texts * scan.CLASSES)
-    counts = counts.reshape(texts, scan.CLASSES)
+    counts = block.counts
     han = counts[:, scan.HAN : scan.HAN_ODD + 1].sum(axis=1)
     latin = counts[:, [scan.LATIN, scan.ACCENTED]].sum(axis=1)
     kana, hangul = counts[:, scan.KANA], counts[:, scan.HANGUL]
@@ -108,7 +106,7 @@ def measure(block: Block, terms: Lexicon) -> dict[str, Array]:
     punctuation = counts[:, [scan.PUNCTUATION, scan.STOP, scan.CLOSER, scan.ELLIPSIS, scan.PIPE]].sum(axis=1)
     # A word of Latin script has about five letters: as many Han as Latin words make text without spaces.
     unspaced = 5 * (han + kana) >= latin + hangul + counts[:, scan.LETTER]
-    sums = scan.prefix_hashes(block)
+    sums = block.sums
     odd = counts[:, scan.HAN_ODD] + _wrongly_decoded(block)
     return {
         "characters": block.ends - block.starts,
@@ -150,14 +148,12 @@ def _wrongly_decoded(block: Block) -> Array:
 
 
 def _lines(block: Block, sums: Array, unspaced: Array) -> dict[str, Array]:
+    from datatools.clean import kernels
+
     texts, classes = len(block.starts), block.classes
-    breaks = np.flatnonzero(classes == scan.NEWLINE)
-    starts = np.sort(np.concatenate([block.starts, breaks + 1]))
-    ends = np.sort(np.concatenate([breaks, block.ends]))
-    starts, ends = _stripped(classes, starts, ends)
-    filled = starts < ends
-    starts, ends = starts[filled], ends[filled]
-    text = block.text_at(starts)
+    spans = np.empty((texts + int(block.counts[:, scan.NEWLINE].sum()), 4), np.int64)
+    count = kernels.line_spans(classes, block.ends, scan.SPACE, scan.NEWLINE, scan.PIPE, spans)
+    text, starts, ends, table = (np.ascontiguousarray(column) for column in spans[:count].T)
     length = ends - starts
     last = classes[ends - 1]
     before = classes[np.maximum(ends - 2, starts)]
@@ -167,8 +163,6 @@ def _lines(block: Block, sums: Array, unspaced: Array) -> dict[str, Array]:
     ellipsis = (last == scan.ELLIPSIS) | dots
     stop = (last == scan.STOP) | ellipsis | ((last == scan.CLOSER) & (before == scan.STOP))
     again = scan.repeats(scan.hashes(sums, starts, ends), text)
-    bars = np.searchsorted(starts, np.flatnonzero(classes == scan.PIPE), "right") - 1
-    table = np.bincount(bars[bars >= 0], minlength=len(starts)).astype(bool)
 
     def total(of: Array | None = None, weights: Array | None = None) -> Array:
         return np.bincount(text if of is None else text[of], weights, texts)
@@ -181,25 +175,10 @@ def _lines(block: Block, sums: Array, unspaced: Array) -> dict[str, Array]:
         "ellipsis_line_share": _share(total(ellipsis), lines),
         "short_line_share": _share(total(length < np.where(unspaced, SHORT_HAN, SHORT_LATIN)[text]), lines),
         "list_share": _share(total(_listed(block.codes, starts, ends)), lines),
-        "table_share": _share(total(table), lines),
+        "table_share": _share(total(table.astype(bool)), lines),
         "duplicate_line_share": _share(total(again), lines),
         "duplicate_line_character_share": _share(total(again, length[again]), characters),
     }
-
-
-def _stripped(classes: Array, starts: Array, ends: Array) -> tuple[Array, Array]:
-    """Lines without the white space at either end; of a thousand blanks in a row the rest stays."""
-    starts, ends = starts.copy(), ends.copy()
-    for moved, step in ((ends, -1), (starts, 1)):
-        left = np.arange(len(starts))
-        for _ in range(1000):
-            left = left[starts[left] < ends[left]]
-            at = moved[left] - 1 if step < 0 else moved[left]
-            left = left[classes[at] == scan.SPACE]
-            if not len(left):
-                break
-            moved[left] += step
-    return starts, ends
 
 
 def _listed(codes: Array, starts: Array, ends: Array) -> Array:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from datatools.clean.columns import buffers, code_points
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -52,11 +55,17 @@ class Block:
     classes: Array
     starts: Array
     ends: Array
-    text: Array  # of every character: CLASSES times the number of its text in the block (int64)
+    counts: Array  # characters of each class, a row a text
+    sums: Array  # uint64, one more than codes: differences are hashes of substrings, ASCII letters in lower case
+
+    @cached_property
+    def text(self) -> Array:
+        """Of every character, CLASSES times the number of its text in the block (int64)."""
+        return np.repeat(np.arange(len(self.starts)) * CLASSES, self.ends - self.starts)
 
     def text_at(self, places: Array) -> Array:
         """Number of the text at each of these places."""
-        return self.text[places] // CLASSES
+        return np.searchsorted(self.ends, places, "right")
 
 
 @lru_cache(maxsize=1)
@@ -113,32 +122,31 @@ def blocks(text: pa.Array, lengths: Array) -> Iterator[Block]:
 
     `lengths` are their characters.
     """
-    width = np.int64 if text.type == pa.large_string() else np.int32
-    offsets = np.frombuffer(text.buffers()[1], width)[text.offset : text.offset + len(text) + 1]
-    values = memoryview(text.buffers()[2] or b"")
+    _, offsets = buffers(text)
     first = 0
     while first < len(text):
         stop = int(np.searchsorted(offsets, offsets[first] + BLOCK_BYTES, "right")) - 1
         stop = max(first + 1, min(stop, first + BLOCK_BYTES // 8))
         if lengths[first] > LIMIT:
-            # Four bytes hold a character of any kind, so these hold the first LIMIT of them.
-            begin = int(offsets[first])
-            cut = bytes(values[begin : min(begin + 4 * LIMIT, int(offsets[first + 1]))])
-            yield _block(cut.decode("utf-8", "ignore")[:LIMIT], np.array([LIMIT]))
+            cut = pc.utf8_slice_codeunits(text[first : first + 1], 0, LIMIT)
+            yield _block(cut, np.array([LIMIT]))
             first += 1
             continue
         while stop > first + 1 and lengths[stop - 1] > LIMIT:
             stop -= 1
-        chunk = bytes(values[offsets[first] : offsets[stop]]).decode("utf-8")
-        yield _block(chunk, lengths[first:stop])
+        yield _block(text[first:stop], lengths[first:stop])
         first = stop
 
 
-def _block(text: str, lengths: Array) -> Block:
-    ends = np.cumsum(lengths)
-    found = codes(text).astype(np.intp)  # an index of any other type is converted at every look-up
-    classes = class_table().take(found, mode="clip")
-    return Block(found, classes, ends - lengths, ends, np.repeat(np.arange(len(lengths)) * CLASSES, lengths))
+def _block(texts: pa.Array, lengths: Array) -> Block:
+    from datatools.clean import kernels
+
+    found, ends = code_points(texts)
+    values, powers, _ = _tables()
+    classes, sums = np.empty(len(found), np.uint8), np.empty(len(found) + 1, np.uint64)
+    counts = np.zeros((len(lengths), CLASSES), np.int64)
+    kernels.scanned(found, ends, class_table(), values, powers, classes, counts, sums)
+    return Block(found, classes, ends - lengths, ends, counts, sums)
 
 
 @lru_cache(maxsize=1)
@@ -151,17 +159,6 @@ def _tables() -> tuple[Array, Array, Array]:
     powers, inverses = np.full(LIMIT + 1, ODD, np.uint64), np.full(LIMIT + 1, pow(ODD, -1, _WORD), np.uint64)
     powers[0] = inverses[0] = 1
     return values, np.cumprod(powers), np.cumprod(inverses)
-
-
-def prefix_hashes(block: Block) -> Array:
-    """Sums whose differences are hashes of substrings, ASCII letters in lower case (uint64, one more than codes)."""
-    values, powers, _ = _tables()
-    sums = np.empty(len(block.codes) + 1, np.uint64)
-    sums[0] = 0
-    terms = values.take(block.codes, mode="clip")
-    terms *= powers[: len(terms)]
-    np.cumsum(terms, out=sums[1:])
-    return sums
 
 
 def hashes(sums: Array, starts: Array, ends: Array) -> Array:

@@ -165,5 +165,9 @@ def _group(source: str) -> int:
 
 def _key(line: str, group: int) -> int:
     """Hash of a paragraph within its group, blind to white space; digits count."""
-    same = "".join(line.split())
-    return xxhash.xxh3_64_intdigest(same.encode("utf-8", "surrogatepass"), group)
+    from datatools.clean import text_kernels as kernels
+
+    same = np.frombuffer("".join(line.split()).encode("utf-8", "surrogatepass"), np.uint8)
+    key = np.empty(1, np.uint64)
+    kernels.line_keys(same, np.array([[0, 0, len(same)]]), np.array([group], np.uint64), key)
+    return int(key[0])

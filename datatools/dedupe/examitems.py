@@ -19,10 +19,10 @@ from datatools.dedupe.exact import question_key
 from datatools.io.columns import QUESTION, Roles, find_roles, first
 from datatools.io.encoding import decode
 from datatools.io.files import discover
-from datatools.io.read import BROKEN, describe, document_id, read
+from datatools.io.read import BROKEN, describe, read
 from datatools.io.rows import exam_options
 from datatools.io.source import Fault, Note, ReadOptions, Source
-from schemas.document import Document
+from schemas.document import Document, document_id
 
 _OPTION_LINE = re.compile(r"\s*[(（]?[A-HＡ-Ｈ][.、．:：)）\s]\s*(?=\S)")
 _NUMBER = re.compile(r"^[(（]?\d{1,5}[.、．)）:：]\s*(?!\d)")

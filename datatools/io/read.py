@@ -7,16 +7,19 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from types import TracebackType
+from typing import Any
 
-import xxhash
+import pyarrow as pa
+import pyarrow.compute as pc
 import zstandard
 
-from datatools.io.source import Fault, Read, ReadOptions, Source
-from schemas.document import Document
+from datatools.io.pieces import LONGEST_TEXT, pieces
+from datatools.io.source import Fault, Note, Read, ReadOptions, Source
+from schemas.document import Document, document_id
 
 # Format → module with `read(source, options) -> Iterator[Read]`, imported when the first such file comes along.
 READERS = {
@@ -54,6 +57,7 @@ BROKEN = (
     tarfile.TarError,
     zstandard.ZstdError,
 )
+IN_CHARACTERS = {"txt", "markdown", "html", "latex", "pdf", "docx"}  # formats whose offsets count characters
 # Libraries that meet a broken file with exceptions of their own, or of any other kind, from inside their code.
 PARSERS = {"datasets", "docx", "huggingface_hub", "lxml", "openpyxl", "pyarrow", "pypdfium2", "pypdfium2_raw"}
 
@@ -61,16 +65,48 @@ PARSERS = {"datasets", "docx", "huggingface_hub", "lxml", "openpyxl", "pyarrow",
 def read(source: Source, options: ReadOptions) -> Iterator[Read]:
     """Documents, Notes and Faults of one Source, in order.
 
-    Every Document has an id and, where the options name one, their source_type. A broken file is one Fault after what
-    could be read of it.
+    Every Document has an id and, where the options name one, their source_type. A text longer than LONGEST_TEXT comes
+    in pieces. A broken file is one Fault after what could be read of it.
     """
+    found = _guarded(source, lambda: import_module(READERS[source.format]).read(source, options))
+    yield from completed(found, source, options)
+
+
+def read_batches(source: Source, options: ReadOptions) -> Iterator[Read | pa.RecordBatch]:
+    """As `read`; parquet whose rows are plain Documents comes as record batches of them, without an object a row."""
+    if source.format != "parquet":
+        yield from read(source, options)
+        return
+    from datatools.io import parquet
+
+    yield from completed(_guarded(source, lambda: parquet.read_batches(source, options)), source, options)
+
+
+def _guarded(source: Source, reader: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """What a reader gives, and a Fault where the file breaks it."""
     try:
-        for item in import_module(READERS[source.format]).read(source, options):
-            yield complete(item, options) if isinstance(item, Document) else item
+        yield from reader()
     except Exception as error:
         if not is_broken_input(error):
             raise
         yield Fault(source.name, describe(error))
+
+
+def completed(items: Iterator[Any], source: Source, options: ReadOptions) -> Iterator[Any]:
+    """The items with their Documents complete and none too long; a Note before the first that is cut."""
+    noted = False
+    for item in items:
+        if isinstance(item, pa.RecordBatch) and pc.max(pc.binary_length(item.column("text"))).as_py() > LONGEST_TEXT:
+            yield from completed(map(Document.from_record, item.to_pylist()), source, options)
+        elif not isinstance(item, Document):
+            yield item
+        elif len(item.text) <= LONGEST_TEXT:
+            yield complete(item, options)
+        else:
+            if not noted:
+                yield Note(source.name, f"texts of more than {LONGEST_TEXT:,} characters are cut at sentence ends")
+            noted = True
+            yield from (complete(piece, options) for piece in pieces(item, source.format in IN_CHARACTERS))
 
 
 def complete(document: Document, options: ReadOptions) -> Document:
@@ -87,11 +123,6 @@ def complete(document: Document, options: ReadOptions) -> Document:
     if not document.id:
         document.id = document_id(document.source, document.offset, document.text)
     return document
-
-
-def document_id(source: str, offset: int, text: str) -> str:
-    """The id of a Document that brings none: xxh3-128 of source, offset and content, 32 hex digits."""
-    return xxhash.xxh3_128_hexdigest(f"{source}\0{offset}\0{text}".encode("utf-8", "replace"))
 
 
 def describe(error: Exception) -> str:

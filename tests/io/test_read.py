@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from datatools.io import read as reading
-from datatools.io.read import document_id, read
+from datatools.io.read import read
 from datatools.io.source import Fault, ReadOptions, Source
-from schemas.document import Document
+from schemas.document import Document, document_id
 
 NOISE = bytes(range(256)) * 16
 
