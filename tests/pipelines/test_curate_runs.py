@@ -424,39 +424,49 @@ def test_an_interrupted_run_ends_with_130_and_can_be_resumed(library: Path, undi
     assert files(out) == files(undisturbed)
 
 
-def happened_after(out: Path, step: float, whole: int) -> Callable[[], bool]:
-    """True once a run has come so far: up to 1 a share of its parts and manifest, beyond it what deciding writes."""
-    work, left = out.with_suffix(".work"), set(leftovers(out.parent))
+# The file that a run makes first in each phase, and how many files it makes after that one while the phase lasts.
+PHASES = {
+    "measuring": ("corpus.work/parts/.*.tmp", 16),
+    "boilerplate": ("corpus.work/parts/.*-stripped-*.tmp", 5),
+    "deciding": (".corpus.trace.parquet.*.tmp", 12),
+    "writing": (".corpus.parquet.*.tmp", 3),
+}
 
-    def fresh(name: str) -> bool:
-        return any(path not in left for path in out.parent.glob(f".{name}.*.tmp"))
+
+def grown(out: Path, phase: str, more: int) -> Callable[[], bool]:
+    """True once a run has made a file of a phase and `more` files after it; what was there before does not count."""
+    before = set(out.parent.rglob("*"))
+    made: set[Path] = set()  # since the phase began
 
     def happened() -> bool:
-        if step < 1:
-            return progress(out) >= round(step * whole)
-        if step < 2:
-            return fresh("corpus.trace.parquet")
-        if step < 3:
-            return (fresh("corpus.trace.parquet") and (work / "near").exists()) or fresh(out.name) or out.exists()
-        return fresh(out.name) or out.exists()
+        fresh = {Path(folder, name) for folder, _, names in os.walk(out.parent) for name in names} - before
+        begun = {path for path in fresh if path.relative_to(out.parent).match(PHASES[phase][0])}
+        if not made and not begun:
+            before.update(fresh)  # of an earlier phase
+            return False
+        made.update(fresh)
+        return len(made) > more
 
     return happened
 
 
 @pytest.mark.slow
-def test_kill_9_at_random_moments_then_the_same_line_gives_the_same_bytes(
-    library: Path, undisturbed: Path, tmp_path: Path
+@pytest.mark.parametrize("seed", range(4))
+def test_kill_9_at_five_random_moments_then_the_same_line_gives_the_same_bytes(
+    library: Path, undisturbed: Path, out: Path, seed: int
 ) -> None:
-    chance = random.Random(9)
-    kills = 0
-    for attempt, workers in enumerate([1, 2]):
-        out = tmp_path / str(attempt) / "corpus.parquet"
-        line = ["curate", *options(library), "--out", out, "--workers", workers]
-        for step in [*sorted(chance.uniform(0.03, 0.97) for _ in range(2)), 1, 2, 3]:
-            kills += killed_when(started(*line), happened_after(out, step, progress(undisturbed)))
-            assert not out.exists() or files(out) == files(undisturbed)
-        done = here(*line)
-        assert done.code == 3, done.stderr
-        assert files(out) == files(undisturbed)
-        assert not list(leftovers(out.parent))
-    assert kills >= 8
+    chance = random.Random(seed)
+    phases = ["measuring", *PHASES]
+    line = ["curate", *options(library), "--out", out, "--workers", 2]
+    killed = []
+    for phase in phases:
+        more = chance.randrange(PHASES[phase][1] // (2 if phase == "measuring" else 1))
+        if killed_when(started(*line), grown(out, phase, more)):
+            killed.append(phase)
+        # What has its final name is whole, whatever was going on.
+        assert files(out).items() <= files(undisturbed).items()
+    assert killed == phases
+    done = here(*line)
+    assert done.code == 3, done.stderr
+    assert files(out) == files(undisturbed)
+    assert not list(leftovers(out.parent))
