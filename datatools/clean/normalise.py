@@ -57,8 +57,9 @@ RESIDUE = (
 )
 # A glyph the typesetting program did not have: 目KT KT 无所见. A word of a text that shows it so at least once; else HT
 # is hypertension and 5-HT serotonin.
-_TYPESET = re.compile(r"[\u3400-\u9fff](?:KT|HT|FS)+ ")
-_LOST_GLYPH = re.compile(r"(?<![A-Za-z\d-])(?:KT|HT|FS)+(?![A-Za-z\d-])")
+_GLYPHS = ("KT", "HT", "FS")
+_GLYPH_RUN = re.compile(r"[KHF][TS](?:KT|HT|FS)*")  # begins with a class: five times as fast as with the words
+_WORD = re.compile(r"[A-Za-z\d-]")
 _SCRIPT = re.compile(r"<(su[pb])>([^<]{1,24})</su[pb]>", re.IGNORECASE)  # D<sub>3</sub> in abstracts
 _SPACES = re.compile(r" {2,}")
 _LINE_END = re.compile(r" *\n *")
@@ -114,9 +115,22 @@ def _composed(text: str) -> str:
     for signs, residue in RESIDUE:
         if any(sign in text for sign in signs):
             text = residue.sub("", text)
-    if ("KT" in text or "HT" in text or "FS" in text) and _TYPESET.search(text):
-        text = _LOST_GLYPH.sub("", text)
+    if any(glyph in text for glyph in _GLYPHS):
+        text = _without_lost_glyphs(text)
     return text
+
+
+def _without_lost_glyphs(text: str) -> str:
+    runs = [run.span() for run in _GLYPH_RUN.finditer(text) if run[0].startswith(_GLYPHS)]
+    if not any(text[end : end + 1] == " " and start and "\u3400" <= text[start - 1] <= "\u9fff" for start, end in runs):
+        return text
+    lost = [
+        (start, end)
+        for start, end in runs
+        if not (start and _WORD.match(text[start - 1])) and not _WORD.match(text[end : end + 1])
+    ]
+    kept = pairwise([0, *(place for span in lost for place in span), len(text)])
+    return "".join(text[start:end] for start, end in list(kept)[::2])
 
 
 def normalise_all(texts: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, TypeAlias
@@ -21,6 +22,7 @@ from schemas.fields import check, name_of
 
 Convert: TypeAlias = Callable[[pa.RecordBatch, int, Source, ReadOptions], Iterator[Read | pa.RecordBatch]]
 
+_UNDECODABLE = re.compile(b"\xef\xbf\xbd")  # U+FFFD
 BATCH = 1024  # rows
 # Rows of a record batch hold about so many bytes; between the two numbers of rows, whatever they hold.
 BATCH_BYTES, FEWEST, MOST = 4 << 20, 16, 8192
@@ -116,9 +118,10 @@ def _texts(
         "source": pa.repeat(pa.scalar(source.name), size),
         "offset": pa.array(range(number, number + size), pa.int64()),
     }
-    broken = pc.count_substring(said["text"].fill_null(""), "\ufffd").to_numpy(zero_copy_only=False)
-    if broken.any():
-        said["meta"] = pa.array([json.dumps({"undecodable": count}) if count else "" for count in broken.tolist()])
+    content = said["text"].buffers()[2]
+    if content is not None and _UNDECODABLE.search(memoryview(content)):
+        broken = pc.count_substring(said["text"], "\ufffd").to_pylist()
+        said["meta"] = pa.array([json.dumps({"undecodable": count}) if count else "" for count in broken])
     columns = [said.get(field.name, pa.nulls(size, field.type)) for field in DOCUMENT]
     yield from record_batch(pa.record_batch(columns, DOCUMENT), number, source, options)
 
