@@ -95,7 +95,7 @@ def _spaced(codes: Array, start: int, stop: int, becomes: Array, signs: Array, o
 
 @inlined
 def _mark(codes: Array, place: int, stop: int) -> int:
-    """Characters of the mark of typesetting that a backslash begins: \\x \\r \\n \\t, or it alone; 0 where it is not plain."""
+    """Characters of the mark that a backslash begins, \\x \\r \\n \\t or it alone; 0 where it is not plain."""
     following = codes[place + 1] if place + 1 < stop else 32
     after = codes[place + 2] if place + 2 < stop else 32
     for code in (following, after):  # the rest may be another character, or none, in the table
