@@ -12,10 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
@@ -34,8 +36,9 @@ from datatools.io.files import discover
 from datatools.io.source import Fault
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.curate_decide import DecideSettings, Decision, decide_all
+from pipelines.curate_decide import DecideSettings, Decision, clusters, decide_all, traces
 from pipelines.curate_measure import (
+    PARAGRAPHS,
     VALUES,
     VERSION,
     MeasureSettings,
@@ -295,9 +298,9 @@ def _boilerplate(documents: Parts, paragraphs: Parts, work: Work, limits: Boiler
     ):
         first[numbers] = False
     groups: Counter[int] = Counter()
-    for start, table in documents.batches(["source"]):
-        sources = Counter(source for number, source in enumerate(table["source"].to_pylist(), start) if first[number])
-        for source, number in sources.items():
+    for start, table in documents.blocks(["source"]):
+        sources = table["source"].filter(pa.array(first[start : start + table.num_rows]))
+        for source, number in _counts(sources).items():
             ((group, _),) = paragraph_keys([""], [source])[1].items()
             groups[group] += number
     return find_boilerplate(
@@ -307,11 +310,11 @@ def _boilerplate(documents: Parts, paragraphs: Parts, work: Work, limits: Boiler
 
 def _records(paragraphs: Parts, documents: Parts, first: Any) -> Iterator[Any]:
     """Paragraph records of the documents where `first` is true. Documents are numbered within their unit there."""
-    offsets = np.repeat(np.array(documents.starts[:-1], np.int64), np.diff(paragraphs.starts))
-    for start, table in paragraphs.batches():
-        own = table["document"].to_numpy() + offsets[start : start + table.num_rows]
-        mask = first[own]
-        records = np.empty(int(mask.sum()), PARAGRAPH)
+    ends, offsets = np.array(paragraphs.starts[1:]), np.array(documents.starts)
+    for start, table in paragraphs.blocks(PARAGRAPHS.names):
+        units = np.searchsorted(ends, np.arange(start, start + table.num_rows), side="right")
+        mask = first[table["document"].to_numpy() + offsets[units]]
+        records = np.empty(np.count_nonzero(mask), PARAGRAPH)
         records["key"], records["group"] = table["key"].to_numpy()[mask], table["group"].to_numpy()[mask]
         yield records
 
@@ -333,8 +336,8 @@ def write(
     trace_path, _ = companions(out)
     with parquet_writer(trace_path, TRACE) as trace:
         rules = _write_faults(work, read, faults, trace, summary)
-        decision = decide_all(documents, decide, work.path, trace, workers)
-        summary.rows_written = _write_documents(documents, decision, settings, out)
+        decision = decide_all(documents, decide, work.path, workers)
+        summary.rows_written = _write_decided(documents, decision, settings, out, work.path, trace)
     summary.dropped = dict(sorted((rules + decision.dropped).items()))
     summary.output = str(out)
     summary.trace = str(trace_path) if trace.written else None
@@ -343,27 +346,51 @@ def write(
     _write_report(out, documents, decision, settings, summary, tally)
 
 
-def _write_documents(documents: Parts, decision: Decision, settings: CurateSettings, out: Path) -> int:
+def _write_decided(
+    documents: Parts, decision: Decision, settings: CurateSettings, out: Path, work: Path, trace: RowGroupWriter
+) -> int:
+    """Write what stays to `out` and what goes to its trace: both at a time, for both writers compress meanwhile."""
     schema = DOCUMENT
     if settings.keep_values:
         for value in VALUES:
             schema = schema.append(value)
-    seen: Counter[str] = Counter()
     with parquet_writer(out, schema) as writer:
-        for start, table in documents.batches(schema.names):
-            chosen = table.filter(pa.array(decision.kept[start : start + table.num_rows]))
-            writer.write(unique_ids(chosen, seen))
+        for kept, gone in zip_longest(_kept(documents, decision, schema, work), traces(documents, decision)):
+            if kept is not None:
+                writer.write(kept)
+            if gone is not None:
+                trace.write(gone)
     return writer.written
 
 
-def unique_ids(table: pa.Table, seen: Counter[str]) -> pa.Table:
-    """Ids that the input brought along may repeat: the second one becomes `id#2`."""
-    ids = table["id"].to_pylist()
-    for place, name in enumerate(ids):
-        seen[name] += 1
-        if seen[name] > 1:
-            ids[place] = f"{name}#{seen[name]}"
-    return table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
+def _kept(documents: Parts, decision: Decision, schema: pa.Schema, work: Path) -> Iterator[pa.Table]:
+    """The documents that stay, each with an id of its own: ids that the input brought along may repeat, and the
+    second one becomes `id#2`."""
+    times = _times(documents, decision.kept, work / "ids")
+    for numbers, table in documents.chosen(schema.names, decision.kept):
+        again = np.flatnonzero(times[numbers] > 1)
+        if len(again):
+            ids = table["id"].to_pylist()
+            for place in again.tolist():
+                ids[place] = f"{ids[place]}#{times[numbers[place]]}"
+            table = table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
+        yield table
+
+
+def _times(documents: Parts, kept: npt.NDArray[np.bool_], folder: Path) -> npt.NDArray[np.int32]:
+    """For every document that is kept the how-manieth of its id it is, from 1."""
+
+    def keys() -> Iterator[npt.NDArray[np.void]]:
+        for _, table in documents.chosen(["id"], kept):
+            yield np.frombuffer(b"".join(map(xxhash.xxh3_128_digest, table["id"].cast(pa.binary()).to_pylist())), "V16")
+
+    times = np.ones(len(documents), np.int32)
+    numbers = np.flatnonzero(kept)
+    for again, firsts in exact_disk.duplicates(keys(), len(numbers), folder):
+        order = np.argsort(firsts, kind="stable")
+        begins = np.searchsorted(firsts[order], firsts[order])
+        times[numbers[again[order]]] = 2 + np.arange(len(order)) - begins
+    return times
 
 
 def _write_faults(
@@ -392,9 +419,10 @@ def _write_report(
     """What `datatools report` shows beyond the files themselves."""
     encodings: Counter[str] = Counter()
     languages: Counter[str] = Counter()
-    for _, table in documents.batches(["language", "meta"]):
-        languages.update(table["language"].to_pylist())
-        encodings.update(_encoding(meta) for meta in table["meta"].to_pylist())
+    for _, table in documents.blocks(["language", "meta"]):
+        languages.update(_counts(table["language"]))
+        for meta, count in _counts(table["meta"]).items():
+            encodings[_encoding(meta)] += count
     place = work_path(out)  # of a reapplied output it is not the folder that was measured
     place.mkdir(exist_ok=True)
     facts = {
@@ -405,10 +433,15 @@ def _write_report(
         "pii": {name.removeprefix("pii."): count for name, count in sorted(tally.items()) if name.startswith("pii.")},
         "encodings": dict(encodings.most_common()),
         "languages": dict(languages.most_common()),
-        "clusters": decision.clusters,
+        "clusters": clusters(documents, decision.near),
     }
     with atomic_path(place / "report.json") as temporary:
         temporary.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+
+
+def _counts(column: pa.ChunkedArray) -> dict[Any, int]:
+    values, counts = column.value_counts().flatten()
+    return dict(zip(values.to_pylist(), counts.to_pylist(), strict=True))
 
 
 def _encoding(meta: str) -> str:

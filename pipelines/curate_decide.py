@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from datatools.clean.rules import Rule, decide
+from datatools.clean.rules import TEXTS, Rule, columns_of, failures, trace_of
 from datatools.dedupe import exact_disk
 from datatools.dedupe.against import Earlier, exact_known, index_corpus, near_known
 from datatools.dedupe.near import Drops, Keep, Near, near_duplicates, priorities
 from datatools.engine.parts import Parts
-from datatools.io.atomic import RowGroupWriter
 from schemas.trace import TRACE
 
 EXCERPT = 200
@@ -41,34 +41,66 @@ class DecideSettings:
     leak_run: int = 30
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """What a step drops: numbers of documents, ascending, and what makes Trace rows of some of them.
+
+    `described` takes the places among `numbers` that are asked for, and the `columns` of those documents.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    columns: tuple[str, ...]
+    described: Callable[[slice, pa.Table], pa.Table]
+
+
 @dataclass
 class Decision:
     """What stays: `kept` over all documents of the parts, and how it came about."""
 
     kept: npt.NDArray[np.bool_]
+    steps: list[Dropped] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     funnel: list[list[Any]] = field(default_factory=list)  # step, rows in, rows out, bytes in, seconds
-    clusters: list[dict[str, Any]] = field(default_factory=list)
+    near: Drops | None = None
+
+    def drop(self, dropped: Dropped, rules: Mapping[str, int]) -> None:
+        """Take documents out; `rules` says how many for which rule."""
+        self.kept[dropped.numbers] = False
+        self.steps.append(dropped)
+        self.dropped.update(rules)
 
 
-def decide_all(
-    documents: Parts, settings: DecideSettings, folder: Path, trace: RowGroupWriter, workers: int
-) -> Decision:
-    """Which documents stay. `folder` is for sorting and indexes; trace rows are written in input order per step."""
+def decide_all(documents: Parts, settings: DecideSettings, folder: Path, workers: int) -> Decision:
+    """Which documents stay. `folder` is for sorting and indexes."""
     decision = Decision(np.ones(len(documents), bool))
-    steps: list[tuple[str, Callable[[], None]]] = [("rules", lambda: _rules(documents, settings, trace, decision))]
+    steps: list[tuple[str, Callable[[], None]]] = [("rules", lambda: _rules(documents, settings, decision))]
     if settings.leaks:
-        steps.append(("decontaminate", lambda: _leaks(documents, settings, trace, decision)))
+        steps.append(("decontaminate", lambda: _leaks(documents, settings, decision)))
     earlier = _earlier(settings, folder, workers)
     if settings.exact:
-        steps.append(("exact", lambda: _exact(documents, settings, earlier, folder, trace, decision)))
+        steps.append(("exact", lambda: _exact(documents, settings, earlier, folder, decision)))
     if settings.near:
-        steps.append(("near", lambda: _near(documents, settings, earlier, folder, trace, decision, workers)))
+        steps.append(("near", lambda: _near(documents, settings, earlier, folder, decision, workers)))
     for name, step in steps:
         rows, began = int(decision.kept.sum()), time.monotonic()
         step()
         decision.funnel.append([name, rows, int(decision.kept.sum()), None, round(time.monotonic() - began, 3)])
     return decision
+
+
+def traces(documents: Parts, decision: Decision) -> Iterator[pa.Table]:
+    """The Trace of a decision, step by step, each in input order."""
+    for step in decision.steps:
+        place = 0
+        for numbers, rows in documents.chosen([*step.columns], _mask(len(documents), step.numbers)):
+            yield step.described(slice(place, place + len(numbers)), rows)
+            place += len(numbers)
+
+
+def _mask(count: int, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(count, bool)
+    mask[numbers] = True
+    return mask
 
 
 def _earlier(settings: DecideSettings, folder: Path, workers: int) -> Earlier | None:
@@ -77,58 +109,65 @@ def _earlier(settings: DecideSettings, folder: Path, workers: int) -> Earlier | 
     return index_corpus(Path(settings.against), folder / "against", settings.near or Near(), workers=workers)
 
 
-def _rules(documents: Parts, settings: DecideSettings, trace: RowGroupWriter, decision: Decision) -> None:
-    if not settings.rules:
+def _rules(documents: Parts, settings: DecideSettings, decision: Decision) -> None:
+    rules = settings.rules
+    if not rules:
         return
-    for start, table in documents.batches():
-        kept, rows = decide(table, settings.rules)
-        decision.kept[start : start + table.num_rows] &= np.asarray(kept)
-        if rows.num_rows:
-            trace.write(rows)
-            decision.dropped.update(rows["rule"].to_pylist())
+    found: list[tuple[npt.NDArray[Any], ...]] = []
+    for start, table in documents.blocks(columns_of(rules)):
+        failed, values = failures(table, rules)
+        gone = np.flatnonzero(failed >= 0)
+        found.append((gone + start, failed[gone], values[gone]))
+    if not found:
+        return
+    numbers, failed, values = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+
+    def described(places: slice, rows: pa.Table) -> pa.Table:
+        return trace_of(rows, failed[places], values[places], rules)
+
+    counts: Counter[str] = Counter()
+    for place, count in zip(*np.unique(failed, return_counts=True), strict=True):
+        counts[rules[place].name] += int(count)
+    decision.drop(Dropped(numbers, TEXTS, described), counts)
 
 
-def _leaks(documents: Parts, settings: DecideSettings, trace: RowGroupWriter, decision: Decision) -> None:
-    columns = ["id", "source", "leak_item", "leak_coverage", "leak_run", "leak_excerpt"]
-    for start, table in documents.batches(columns):
-        if table["leak_item"].null_count == table.num_rows:
-            continue
-        rows = []
-        for number, row in enumerate(table.to_pylist(), start):
-            if row["leak_item"] is None or not decision.kept[number]:
-                continue
-            by_coverage = row["leak_coverage"] >= settings.leak_coverage
-            if not by_coverage and row["leak_run"] < settings.leak_run:
-                continue
-            decision.kept[number] = False
-            rows.append(
-                {
-                    "id": row["id"],
-                    "source": row["source"],
-                    "step": "decontaminate",
-                    "rule": "leak" if by_coverage else "leak_run",
-                    "value": row["leak_coverage"] if by_coverage else float(row["leak_run"]),
-                    "threshold": settings.leak_coverage if by_coverage else float(settings.leak_run),
-                    "twin_id": row["leak_item"],
-                    "excerpt": row["leak_excerpt"],
-                }
-            )
-        _write(trace, rows, decision)
+def _leaks(documents: Parts, settings: DecideSettings, decision: Decision) -> None:
+    found: list[tuple[npt.NDArray[Any], ...]] = []
+    for start, table in documents.blocks(["leak_coverage", "leak_run"]):
+        coverage = table["leak_coverage"].fill_null(-1).to_numpy().astype(np.float64)
+        run = table["leak_run"].fill_null(-1).to_numpy()
+        kept = decision.kept[start : start + len(run)]
+        gone = np.flatnonzero(kept & ((coverage >= settings.leak_coverage) | (run >= settings.leak_run)))
+        found.append((gone + start, coverage[gone], run[gone]))
+    if not found:
+        return
+    numbers, coverages, runs = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    covered = coverages >= settings.leak_coverage
+
+    def described(places: slice, rows: pa.Table) -> pa.Table:
+        by_coverage = covered[places]
+        return _trace(
+            rows,
+            step="decontaminate",
+            rule=np.where(by_coverage, "leak", "leak_run"),
+            value=np.where(by_coverage, coverages[places], runs[places]),
+            threshold=np.where(by_coverage, settings.leak_coverage, settings.leak_run),
+            twin_id=rows["leak_item"],
+            excerpt=rows["leak_excerpt"],
+        )
+
+    counts = {"leak": int(covered.sum()), "leak_run": int((~covered).sum())}
+    decision.drop(Dropped(numbers, ("id", "source", "leak_item", "leak_excerpt"), described), counts)
 
 
 def _exact(
-    documents: Parts,
-    settings: DecideSettings,
-    earlier: Earlier | None,
-    folder: Path,
-    trace: RowGroupWriter,
-    decision: Decision,
+    documents: Parts, settings: DecideSettings, earlier: Earlier | None, folder: Path, decision: Decision
 ) -> None:
     among = np.flatnonzero(decision.kept)
     if earlier is not None:
         known = exact_known(earlier, _keys(documents, decision.kept), len(among), folder / "known")
         known = Drops(among[known.numbers], known.twins, known.similarities)
-        _drop(documents, known, "already_known", "exact", trace, decision, earlier)
+        _like(documents, known, "already_known", "exact", decision, earlier)
         among = np.flatnonzero(decision.kept)
     ranks = _priorities(documents, settings)
     chosen = None if ranks is None else ranks[among]
@@ -138,7 +177,7 @@ def _exact(
         numbers, firsts = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
         order = np.argsort(numbers)
         drops = Drops(among[numbers[order]], among[firsts[order]], np.ones(len(numbers)))
-        _drop(documents, drops, "exact_duplicate", "exact", trace, decision)
+        _like(documents, drops, "exact_duplicate", "exact", decision)
 
 
 def _near(
@@ -146,7 +185,6 @@ def _near(
     settings: DecideSettings,
     earlier: Earlier | None,
     folder: Path,
-    trace: RowGroupWriter,
     decision: Decision,
     workers: int,
 ) -> None:
@@ -156,14 +194,14 @@ def _near(
         "among": decision.kept.copy(),
         "workers": workers,
     }
-    bands, texts, count = documents.batches, documents.batches, len(documents)
+    bands, texts, count = documents.blocks, documents.batches, len(documents)
     if earlier is None:
         own = near_duplicates(bands, texts, count, folder / "near", settings.near, **arguments)
     else:
         known, own = near_known(earlier, bands, texts, count, folder / "near", settings.near, **arguments)
-        _drop(documents, known, "already_known", "near", trace, decision, earlier)
-    _drop(documents, own, "near_duplicate", "near", trace, decision)
-    decision.clusters = _clusters(documents, own)
+        _like(documents, known, "already_known", "near", decision, earlier)
+    _like(documents, own, "near_duplicate", "near", decision)
+    decision.near = own
 
 
 def _keys(documents: Parts, kept: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.void]]:
@@ -198,54 +236,55 @@ def _dates(documents: Parts) -> npt.NDArray[np.int64]:
     return np.array(dates, np.int64)
 
 
-def _drop(
-    documents: Parts,
-    drops: Drops,
-    rule: str,
-    step: str,
-    trace: RowGroupWriter,
-    decision: Decision,
-    earlier: Earlier | None = None,
+def _like(
+    documents: Parts, drops: Drops, rule: str, step: str, decision: Decision, earlier: Earlier | None = None
 ) -> None:
     """Drop documents that are like a kept one, naming it."""
     if not len(drops):
         return
-    decision.kept[drops.numbers] = False
-    wanted = np.zeros(len(documents), bool)
-    wanted[drops.numbers] = True
-    if earlier is None:
-        wanted[drops.twins] = True
-    found = documents.lookup(["id", "source", "text"], wanted)
-    twins = [found[int(twin)]["id"] for twin in drops.twins] if earlier is None else earlier.ids(drops.twins)
-    rows = []
-    for number, twin, similarity in zip(drops.numbers.tolist(), twins, drops.similarities.tolist(), strict=True):
-        row = found[number]
-        rows.append(
-            {
-                "id": row["id"],
-                "source": row["source"],
-                "step": step,
-                "rule": rule,
-                "value": similarity,
-                "twin_id": twin,
-                "similarity": similarity,
-                "excerpt": row["text"][:EXCERPT],
-            }
+    twins = _ids(documents, drops.twins) if earlier is None else pa.array(earlier.ids(drops.twins), pa.string())
+
+    def described(places: slice, rows: pa.Table) -> pa.Table:
+        similarities = drops.similarities[places]
+        return _trace(
+            rows,
+            step=step,
+            rule=rule,
+            value=similarities,
+            twin_id=twins[places],
+            similarity=similarities,
+            excerpt=pc.utf8_slice_codeunits(rows["text"], 0, EXCERPT),
         )
-    _write(trace, rows, decision)
+
+    decision.drop(Dropped(drops.numbers, TEXTS, described), {rule: len(drops)})
 
 
-def _clusters(documents: Parts, drops: Drops) -> list[dict[str, Any]]:
+def _ids(documents: Parts, numbers: npt.NDArray[np.int64]) -> pa.Array:
+    mask = _mask(len(documents), numbers)
+    ids = pa.concat_tables(table for _, table in documents.chosen(["id"], mask))["id"]
+    return ids.take(pa.array(np.searchsorted(np.flatnonzero(mask), numbers))).combine_chunks()
+
+
+def _trace(rows: pa.Table, **columns: Any) -> pa.Table:
+    """Trace rows of dropped documents; a column may be one value for all, and is null where it is not given."""
+    values = {"id": rows["id"], "source": rows["source"], **columns}
+
+    def column(field: pa.Field) -> Any:
+        value = values.get(field.name)
+        whole = value is None or isinstance(value, str)
+        return pa.repeat(pa.scalar(value, field.type), rows.num_rows) if whole else value
+
+    return pa.table([column(field) for field in TRACE], schema=TRACE)
+
+
+def clusters(documents: Parts, drops: Drops | None) -> list[dict[str, Any]]:
     """The largest near-duplicate clusters, for the report: the kept text and those dropped for it."""
-    if not len(drops):
+    if drops is None or not len(drops):
         return []
     twins, counts = np.unique(drops.twins, return_counts=True)
     chosen = twins[np.argsort(-counts, kind="stable")[:CLUSTERS]]
     members = {int(twin): np.flatnonzero(drops.twins == twin)[:EXAMPLES] for twin in chosen}
-    wanted = np.zeros(len(documents), bool)
-    wanted[chosen] = True
-    for places in members.values():
-        wanted[drops.numbers[places]] = True
+    wanted = _mask(len(documents), np.concatenate([chosen, *(drops.numbers[places] for places in members.values())]))
     found = documents.lookup(["id", "text"], wanted)
     return [
         {
@@ -256,9 +295,3 @@ def _clusters(documents: Parts, drops: Drops) -> list[dict[str, Any]]:
         }
         for twin, places in members.items()
     ]
-
-
-def _write(trace: RowGroupWriter, rows: Sequence[dict[str, Any]], decision: Decision) -> None:
-    decision.dropped.update(row["rule"] for row in rows)
-    for start in range(0, len(rows), 2000):
-        trace.write(pa.Table.from_pylist(list(rows[start : start + 2000]), schema=TRACE))

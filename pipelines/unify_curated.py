@@ -22,7 +22,7 @@ from datatools.io.atomic import atomic_path, part_writer
 from datatools.io.source import Source
 from datatools.report.progress import Progress
 from pipelines import curate
-from pipelines.curate_decide import DecideSettings, decide_all
+from pipelines.curate_decide import DecideSettings, decide_all, traces
 from pipelines.curate_measure import VERSION, MeasureSettings, measured_key
 from pipelines.inputs import sized_parts
 from pipelines.unify_passages import BATCH, STREAMS, PassageSettings, Rows, add_document
@@ -84,7 +84,10 @@ def _decided(keys: Sequence[str], settings: DecideSettings, work: Work, workers:
         return decided
     documents = Parts(work, keys, "documents")
     with part_writer(work.part(decided, "trace"), TRACE) as trace:
-        kept = decide_all(documents, settings, work.path, trace, workers).kept
+        decision = decide_all(documents, settings, work.path, workers)
+        for rows in traces(documents, decision):
+            trace.write(rows)
+    kept = decision.kept
     masks = {key: kept[documents.starts[place] : documents.starts[place + 1]] for place, key in enumerate(keys)}
     with atomic_path(_kept(work, decided)) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **masks)

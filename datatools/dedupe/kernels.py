@@ -27,6 +27,7 @@ LATIN_LETTERS_PER_OTHER = 4
 BASE = np.uint64(0x9E3779B97F4A7C15)
 _ONE = np.uint64(1)
 _BLANK = np.uint64(ord(" ") + 1)
+_RANK = np.uint64(0xFFFFFFFF)
 
 
 @inlined
@@ -323,33 +324,32 @@ def jaccards(
 
 
 @compiled
-def bucket_pairs(keys: Hashes, ranks: Words, reach: int, earlier: int, out: Hashes, write: bool) -> int:
-    """Candidate pairs of equal keys (`keys` is sorted): every rank with the `reach` best and the `reach` next better
-    of its bucket; returns their number. A pair is worse << 32 | better. `ranks` are sorted within each bucket.
+def bucket_pairs(entries: Hashes, reach: int, earlier: int, out: Hashes, write: bool) -> int:
+    """Candidate pairs of equal keys: every rank with the `reach` best and the `reach` next better of its bucket;
+    returns their number. `entries` are key << 32 | rank, sorted; a pair is worse << 32 | better.
 
     Ranks below `earlier` are paired with no better one.
     """
     filled = 0
     start = 0
-    while start < len(keys):
+    while start < len(entries):
         end = start + 1
-        while end < len(keys) and keys[end] == keys[start]:
+        while end < len(entries) and entries[end] >> np.uint64(32) == entries[start] >> np.uint64(32):
             end += 1
-        if end - start > 1:
-            bucket = ranks[start:end]
+        for i in range(start + 1, end):
+            rank = entries[i] & _RANK
+            if write and rank < np.uint64(earlier):
+                continue
+            nearest = max(min(i, start + reach), i - reach)
             if write:
-                bucket.sort()
-            for i in range(1, end - start):
-                if write and bucket[i] < earlier:
-                    continue
-                for j in range(min(i, reach)):
-                    if write:
-                        out[filled] = np.uint64(bucket[i]) << np.uint64(32) | np.uint64(bucket[j])
+                for j in range(start, min(i, start + reach)):
+                    out[filled] = rank << np.uint64(32) | entries[j] & _RANK
                     filled += 1
-                for j in range(max(reach, i - reach), i):
-                    if write:
-                        out[filled] = np.uint64(bucket[i]) << np.uint64(32) | np.uint64(bucket[j])
+                for j in range(nearest, i):
+                    out[filled] = rank << np.uint64(32) | entries[j] & _RANK
                     filled += 1
+            else:
+                filled += min(i, start + reach) - start + i - nearest
         start = end
     return filled
 

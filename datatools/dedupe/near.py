@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -32,7 +33,7 @@ from datatools.dedupe.partitions import (
     partitions_for,
     scratch,
 )
-from datatools.dedupe.sets import Batches, Sets, write_sets
+from datatools.dedupe.sets import Batches, Sets, in_order, write_sets
 from datatools.dedupe.shingles import SHINGLE
 
 Keep: TypeAlias = Literal["source-order", "longest", "newest"]
@@ -41,7 +42,7 @@ Keep: TypeAlias = Literal["source-order", "longest", "newest"]
 # a line through the rest, where all pairs of 100,000 copies of a footer would be five thousand million.
 REACH = 8
 SET_BYTES = 16 << 20  # shingle sets compared at a time
-_ENTRY = np.dtype([("key", "<u8"), ("rank", "<u4")])
+_UPPER = np.uint64(0xFFFFFFFF00000000)
 _FOUND = np.dtype([("worse", "<i8"), ("better", "<i8"), ("jaccard", "<f8")])
 _MOST_DOCUMENTS = 1 << 32
 
@@ -169,7 +170,7 @@ def near_duplicates(
     `earlier` documents are an older corpus: better than all others, never dropped, not compared with each other.
 
     The same input gives the same result whatever the number of `workers` (threads) and the sizes of the batches.
-    `folder` is emptied and removed; it needs 12 bytes a document and band, and 8 a character of the candidates.
+    `folder` is emptied and removed; it needs 8 bytes a document and band, and 8 a character of the candidates.
     Memory: 24 bytes a document and 50 MB. Raises ValueError for more than 2³² documents.
     """
     settings = settings or Near()
@@ -178,14 +179,18 @@ def near_duplicates(
     ranks, by_rank = _ranks(documents, priorities, earlier)
     with scratch(folder) as place, ThreadPoolExecutor(workers) as pool:
         with Scatter(place / "pairs", "<u8", _pair_partitions(documents)) as pairs:
-            _find_pairs(bands, settings.columns, documents, ranks, among, earlier, pairs, place)
-        candidates, wanted = _wanted(pairs, by_rank)
+            find = partial(_bucket_pairs, earlier=earlier)
+            for entries in _scattered(bands, settings.columns, documents, ranks, among, place):
+                for candidates in in_order(find, entries, pool, 2 * workers):
+                    worse = (candidates >> np.uint64(32)).astype(np.int64)
+                    pairs.write(worse * pairs.count // max(1, documents), candidates)
+        count, wanted = _wanted(pairs, by_rank)
         sets = write_sets(texts, wanted, ranks, settings.shingle, place / "sets", pool, workers)
         with sets:
             found, compared = _elect(pairs, sets, documents, settings.threshold)
     numbers, twins = by_rank[found["worse"]].astype(np.int64), by_rank[found["better"]].astype(np.int64)
     order = np.argsort(numbers)
-    return Drops(numbers[order], twins[order], found["jaccard"][order], candidates, compared)
+    return Drops(numbers[order], twins[order], found["jaccard"][order], count, compared)
 
 
 def _ranks(
@@ -206,49 +211,46 @@ def _pair_partitions(documents: int) -> int:
     return min(MOST_PARTITIONS, max(1, documents >> 16))
 
 
-def _find_pairs(
+def _scattered(
     bands: Batches,
     columns: list[str],
     documents: int,
     ranks: npt.NDArray[np.uint32],
     among: npt.NDArray[np.bool_] | None,
-    earlier: int,
-    pairs: Scatter,
     place: Path,
-) -> None:
-    """Scatter candidate pairs (worse rank << 32 | better rank) by the worse one."""
-    size = max(1, documents * _ENTRY.itemsize)
-    # As many bands at a time as the partitions hold at their proper size; one at least.
+) -> Iterator[Iterator[npt.NDArray[np.uint64]]]:
+    """Entries of as many bands at a time as the partitions hold at their proper size (one at least): a partition of
+    entries after the other, equal keys in the same one.
+
+    An entry is a key without its leading bits, of which the partition tells, cut to 32 bits << 32 | rank: keys that
+    are equal by chance cost a comparison of two sets.
+    """
+    size = max(1, 8 * documents)
     at_once = max(1, MOST_PARTITIONS * PARTITION_BYTES // size)
     for first in range(0, len(columns), at_once):
         names = columns[first : first + at_once]
-        entries = Scatter(place / f"bands-{first}", _ENTRY, partitions_for(size * len(names)))
-        with entries:
+        scatter = Scatter(place / f"bands-{first}", "<u8", partitions_for(size * len(names)))
+        known = np.uint64(scatter.count.bit_length() - 1)
+        with scatter:
             for start, table in bands(names):
                 chosen = None if among is None else among[start : start + table.num_rows]
                 own = ranks[start : start + table.num_rows]
                 for name in names:
                     keys = table[name].to_numpy()
                     takes_part = keys != NO_KEY if chosen is None else (keys != NO_KEY) & chosen
-                    records = np.empty(np.count_nonzero(takes_part), _ENTRY)
-                    records["key"], records["rank"] = keys[takes_part], own[takes_part]
-                    entries.write(leading_bits(keys[takes_part], entries.count), records)
-        for partition in range(entries.count):
-            found = _bucket_pairs(entries.read(partition), earlier)
-            entries.remove(partition)
-            worse = (found >> np.uint64(32)).astype(np.int64)
-            pairs.write(worse * pairs.count // max(1, documents), found)
+                    keys = keys[takes_part]
+                    entries = (keys << known) & _UPPER | own[takes_part]
+                    scatter.write(leading_bits(keys, scatter.count), entries)
+        yield scatter.taken()
 
 
-def _bucket_pairs(entries: npt.NDArray[Any], earlier: int) -> npt.NDArray[np.uint64]:
+def _bucket_pairs(entries: npt.NDArray[np.uint64], earlier: int) -> npt.NDArray[np.uint64]:
     """Pairs of ranks that share a key, sorted, each once."""
     from datatools.dedupe import kernels
 
-    keys = np.ascontiguousarray(entries["key"])
-    order = np.argsort(keys)
-    keys, ranks = keys[order], np.ascontiguousarray(entries["rank"])[order]
-    found = np.empty(kernels.bucket_pairs(keys, ranks, REACH, earlier, keys, False), np.uint64)
-    return np.unique(found[: kernels.bucket_pairs(keys, ranks, REACH, earlier, found, True)])
+    entries.sort()
+    found = np.empty(kernels.bucket_pairs(entries, REACH, earlier, entries, False), np.uint64)
+    return np.unique(found[: kernels.bucket_pairs(entries, REACH, earlier, found, True)])
 
 
 def _wanted(pairs: Scatter, by_rank: npt.NDArray[np.uint32]) -> tuple[int, npt.NDArray[np.bool_]]:

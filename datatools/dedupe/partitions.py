@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 PARTITION_BYTES = 8 << 20  # sorting takes about six times as much
-MOST_PARTITIONS = 256  # open files at once, where 1,024 are usual
+MOST_PARTITIONS = 256  # open files at once, where 1,024 are usual; numbers of one byte
 _BUFFER = 1 << 16
 
 
@@ -68,7 +68,7 @@ class Scatter:
         if self.count == 1:
             self._files[0].write(np.ascontiguousarray(records).data)
             return
-        order = np.argsort(places, kind="stable")
+        order = np.argsort(places.astype(np.uint8), kind="stable")  # small integers are sorted by counting
         ends = np.cumsum(np.bincount(places, minlength=self.count))
         ordered = records[order]
         start = 0
@@ -81,6 +81,13 @@ class Scatter:
         """All records of one partition."""
         return np.fromfile(self._paths[number], self.dtype)
 
+    def taken(self) -> Iterator[npt.NDArray[Any]]:
+        """The records of one partition after the other, each deleted as it is handed out."""
+        for number in range(self.count):
+            records = self.read(number)
+            self.remove(number)
+            yield records
+
     def replace(self, number: int, records: npt.NDArray[Any]) -> None:
         """Put other records in the place of a partition's."""
         records.astype(self.dtype, copy=False).tofile(self._paths[number])
@@ -90,8 +97,8 @@ class Scatter:
         self._paths[number].unlink()
 
 
-def leading_bits(keys: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.intp]:
+def leading_bits(keys: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.uint8]:
     """The partition of each key: its leading bits, for evenly spread keys and a power of two."""
     if count == 1:
-        return np.zeros(len(keys), np.intp)
-    return (keys >> np.uint64(64 - (count.bit_length() - 1))).astype(np.intp)
+        return np.zeros(len(keys), np.uint8)
+    return (keys >> np.uint64(64 - (count.bit_length() - 1))).astype(np.uint8)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
@@ -57,7 +58,8 @@ _REPEATING = frozenset(
 class RowGroupWriter:
     """A parquet file written in row groups of a fixed number of rows, however the rows arrive.
 
-    The same rows give the same bytes whatever the size of the tables they come in.
+    The same rows give the same bytes whatever the size of the tables they come in. A row group is compressed in the
+    background while the next one is gathered: an error there is raised by the next `write`, or by `close`.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, rows: int = 4096) -> None:
@@ -66,9 +68,12 @@ class RowGroupWriter:
         self._rows = rows
         self._pending: list[pa.Table] = []
         self._count = 0
+        self._background = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
         # A dictionary of texts that never repeat costs a third of the time and is thrown away again.
         repeating = [name for name in schema.names if name in _REPEATING]
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating)
+        self._file = pa.OSFile(str(path), "wb")
+        self._writer = pq.ParquetWriter(self._file, schema, compression="zstd", use_dictionary=repeating)
 
     def write(self, table: pa.Table) -> None:
         """Add rows; whole row groups go to the file."""
@@ -80,15 +85,19 @@ class RowGroupWriter:
     def close(self) -> None:
         """Write what is left and the footer."""
         self._flush(whole_groups_only=False)
+        self._wait()
+        self._background.shutdown()
         self._writer.close()
+        self._file.close()
 
     def abort(self) -> None:
         """Give up the file: close it without caring what it holds."""
+        self._background.shutdown(cancel_futures=True)
         # A full disk fails the footer too; the first error is the one to tell.
-        try:
+        with suppress(OSError):
             self._writer.close()
-        except OSError:
-            return
+        with suppress(OSError):
+            self._file.close()
 
     def _flush(self, *, whole_groups_only: bool) -> None:
         if not self._pending:
@@ -96,9 +105,16 @@ class RowGroupWriter:
         table = pa.concat_tables(self._pending)
         while table.num_rows >= self._rows or (table.num_rows and not whole_groups_only):
             group, table = table.slice(0, self._rows).combine_chunks(), table.slice(self._rows)
-            self._writer.write_table(group, row_group_size=self._rows)
+            self._wait()
+            self._writing = self._background.submit(self._writer.write_table, group, row_group_size=self._rows)
             self.written += group.num_rows
         self._pending, self._count = [table], table.num_rows
+
+    def _wait(self) -> None:
+        # One row group at a time: what is being written and what is being gathered is all that is in memory.
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
 
 
 @contextmanager
@@ -108,10 +124,10 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[RowGroupWriter]:
         writer = RowGroupWriter(temporary, schema)
         try:
             yield writer
+            writer.close()
         except BaseException:
             writer.abort()
             raise
-        writer.close()
 
 
 @contextmanager

@@ -199,7 +199,7 @@ def test_partitions_do_not_grow_with_the_corpus(scale: int, tmp_path: Path, monk
 
     monkeypatch.setattr(partitions.Scatter, "read", counted)
     find([passage(number, 30) for number in range(1000 * scale)], tmp_path / "work", rows=500)
-    assert sum(sizes) >= 1000 * scale * 20 * 12
+    assert sum(sizes) >= 1000 * scale * 20 * 8
     assert max(sizes) < 2 * partitions.PARTITION_BYTES
 
 

@@ -80,3 +80,15 @@ def test_no_units_are_no_rows(tmp_path: Path) -> None:
         [],
         [],
     )
+
+
+def test_blocks_are_batches_put_together(parts: Parts) -> None:
+    found = [(start, table["passage"].to_pylist()) for start, table in parts.blocks(["passage"], rows=4)]
+    assert found == [(0, [0, 10, 20, 30, 40]), (5, [50, 60, 70, 80]), (9, [90])]
+
+
+def test_chosen_rows_come_with_their_numbers_and_batches_without_any_are_left_out(parts: Parts) -> None:
+    mask = np.zeros(10, bool)
+    mask[[3, 4, 9]] = True
+    found = [(numbers.tolist(), table.to_pylist()) for numbers, table in parts.chosen(["passage"], mask)]
+    assert found == [([3, 4], [{"passage": 30}, {"passage": 40}]), ([9], [{"passage": 90}])]
