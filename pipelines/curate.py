@@ -11,6 +11,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -26,7 +27,7 @@ from datatools.clean.lexicon import lexicon
 from datatools.clean.rules import rules_from
 from datatools.dedupe import decontaminate, exact_disk
 from datatools.dedupe.boilerplate import PARAGRAPH, Boilerplate, find_boilerplate, paragraph_keys
-from datatools.dedupe.near import Keep, Near
+from datatools.dedupe.near import Keep, Near, load_compiled
 from datatools.engine.local import run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
@@ -54,6 +55,7 @@ from schemas.document import DOCUMENT, SOURCE_TYPES
 from schemas.trace import TRACE
 
 KEEP = ("source-order", "longest", "newest")
+REPORT = "report.json"  # in the work folder, for `datatools report`
 MEASURED = "measured.json"  # in the work folder: which parts hold the measured documents, in order
 
 
@@ -122,7 +124,10 @@ def curate(
         _remove_leftovers(work.path)
         units = plan(sized_parts(sources), identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
         progress.say(f"curate: {len(sources)} files, {len(units)} units, {workers} workers → {out}")
-        keys, tally = measured(units, measure, settings, work, workers, progress)
+        with ThreadPoolExecutor(1) as background:
+            if settings.near:  # while the workers measure, this process has nothing else to do
+                background.submit(load_compiled)
+            keys, tally = measured(units, measure, settings, work, workers, progress)
         note_measured(work, keys, measure, settings, faults, tally)
         if not tally["rows_read"]:
             raise ValueError(nothing_readable(inputs, faults, work, keys))
@@ -417,12 +422,6 @@ def _write_report(
     out: Path, documents: Parts, decision: Decision, settings: CurateSettings, summary: Summary, tally: Counter[str]
 ) -> None:
     """What `datatools report` shows beyond the files themselves."""
-    encodings: Counter[str] = Counter()
-    languages: Counter[str] = Counter()
-    for _, table in documents.blocks(["language", "meta"]):
-        languages.update(_counts(table["language"]))
-        for meta, count in _counts(table["meta"]).items():
-            encodings[_encoding(meta)] += count
     place = work_path(out)  # of a reapplied output it is not the folder that was measured
     place.mkdir(exist_ok=True)
     facts = {
@@ -430,13 +429,26 @@ def _write_report(
         "settings": _plain(settings),
         "inputs": summary.inputs,
         "funnel": [["read", summary.rows_read, len(documents), tally["bytes"], None], *decision.funnel],
+        **facts_of(documents, decision, tally),
+    }
+    with atomic_path(place / REPORT) as temporary:
+        temporary.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+
+
+def facts_of(documents: Parts, decision: Decision, tally: Counter[str]) -> dict[str, Any]:
+    """What was found in the documents that no file of the output tells any more, for `datatools report`."""
+    encodings: Counter[str] = Counter()
+    languages: Counter[str] = Counter()
+    for _, table in documents.blocks(["language", "meta"]):
+        languages.update(_counts(table["language"]))
+        for meta, count in _counts(table["meta"]).items():
+            encodings[_encoding(meta)] += count
+    return {
         "pii": {name.removeprefix("pii."): count for name, count in sorted(tally.items()) if name.startswith("pii.")},
         "encodings": dict(encodings.most_common()),
         "languages": dict(languages.most_common()),
         "clusters": clusters(documents, decision.near),
     }
-    with atomic_path(place / "report.json") as temporary:
-        temporary.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
 
 
 def _counts(column: pa.ChunkedArray) -> dict[Any, int]:

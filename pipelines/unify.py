@@ -21,7 +21,7 @@ from datatools.engine.work import Work, open_work, work_path
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines import unify_merge
-from pipelines.curate import CurateSettings, measure_settings
+from pipelines.curate import REPORT, CurateSettings, measure_settings
 from pipelines.inputs import nothing_readable, say_notes, sized_parts, sources_of
 from pipelines.unify_curated import Curated, curated_passages
 from pipelines.unify_passages import STREAMS, VERSION, PassageSettings, passages_of
@@ -112,6 +112,7 @@ def _uncurated(
     units: list[Unit], settings: PassageSettings, limit: int | None, work: Work, workers: int, progress: Progress
 ) -> Curated:
     """Passages straight from the sources, as they are."""
+    (work.path / REPORT).unlink(missing_ok=True)  # a curated run may have left its own
     finished, tally = _run_units(units, settings, limit, work, workers, progress)
     keys = [unit.key for unit in finished]
     return Curated(keys, [], keys, tally)

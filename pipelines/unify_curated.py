@@ -5,6 +5,7 @@ Nothing is read twice: the units of the passages take the documents out of curat
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -66,7 +67,7 @@ def curated_passages(
     read = [measured_key(key) for key in keys]
     if not tally["rows_read"]:
         return Curated([], read, read, tally)
-    decided = _decided(keys, curate.decide_settings(settings), work, workers)
+    decided = _decided(keys, curate.decide_settings(settings), tally, work, workers)
     cut = CuratedSettings(passages, str(work.path), str(_kept(work, decided)))
     digest = xxhash.xxh3_64_hexdigest(f"{PASSAGES_VERSION} {passages} {decided}".encode())
     again = [Unit(f"{key}-passages-{digest}", ()) for key in keys]
@@ -77,7 +78,7 @@ def curated_passages(
     return Curated([unit.key for unit in again], [*read, decided], read, tally)
 
 
-def _decided(keys: Sequence[str], settings: DecideSettings, work: Work, workers: int) -> str:
+def _decided(keys: Sequence[str], settings: DecideSettings, tally: Counter[str], work: Work, workers: int) -> str:
     """Key of the part with the trace of curate's decisions; beside it stands what is kept of every unit."""
     decided = f"decided-{xxhash.xxh3_64_hexdigest(f'{settings} {keys}'.encode())}"
     if decided in work.units:
@@ -91,6 +92,8 @@ def _decided(keys: Sequence[str], settings: DecideSettings, work: Work, workers:
     masks = {key: kept[documents.starts[place] : documents.starts[place + 1]] for place, key in enumerate(keys)}
     with atomic_path(_kept(work, decided)) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **masks)
+    with atomic_path(work.path / curate.REPORT) as temporary:
+        temporary.write_text(json.dumps(curate.facts_of(documents, decision, tally), ensure_ascii=False), "utf-8")
     work.finish(decided, {"kept": int(kept.sum())})
     return decided
 

@@ -159,8 +159,10 @@ class _Collector:
         if given := self._value("funnel", list):
             return tuple(self._steps(given))
         if self.run.get("command") == "unify" and passages is not None:
+            documents = self._parts("documents")
+            curated = (rows_of(documents), self.tally.get("kept", 0)) if documents is not None else None
             steps = _unify_funnel(
-                reasons, self.rows, len(self.run["inputs"]), self.tally.get("rows_read", 0), rows_of(passages)
+                reasons, self.rows, len(self.run["inputs"]), self.tally.get("rows_read", 0), rows_of(passages), curated
             )
             pairs = steps[-2]
             twice = pairs.dropped - max(0, pairs.rows_in - pairs.rows_out)
@@ -219,10 +221,21 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
+BEFORE_PAIRS = ("read", "rules", "exact", "near", "passages", "dedupe")
+
+
 def _unify_funnel(
-    reasons: Sequence[Reason], written: int | None, files: int, documents: int, passages: int
+    reasons: Sequence[Reason],
+    written: int | None,
+    files: int,
+    documents: int,
+    passages: int,
+    curated: tuple[int, int] | None,
 ) -> tuple[Step, ...]:
-    """Unify's steps: what a step let through is what came in less what the trace says it dropped."""
+    """Unify's steps: what a step let through is what came in less what the trace says it dropped.
+
+    `curated` are the entries that were measured, and how many of them were kept.
+    """
     steps: dict[str, int] = {}
     rules: dict[str, int] = {}
     for reason in reasons:
@@ -230,14 +243,22 @@ def _unify_funnel(
         rules[reason.rule] = rules.get(reason.rule, 0) + reason.count
     short, asked = steps.get("passages", 0), rules.get("duplicate_question", 0)
     unequal = passages - rules.get("duplicate_passage", 0)
-    read = Step("read", files, documents, steps.get("read", 0), "documents", "files")
+    read = [Step("read", files, documents, steps.get("read", 0), "documents", "files")]
+    leaks = 0
+    if curated is not None:
+        read.append(Step("cut into entries", documents, curated[0], 0, "documents"))
+        leaks = curated[0] - curated[1] - sum(steps.get(name, 0) for name in ("rules", "exact", "near"))
+        documents = curated[0]
+        for name, dropped in (*((name, steps.get(name, 0)) for name in ("rules", "exact", "near")), ("leaks", leaks)):
+            read.append(Step(name, documents, documents - dropped, dropped, "documents"))
+            documents -= dropped
     cut = Step("cut into passages", documents, passages + short, 0, "passages", "documents")
     long = Step("long enough", passages + short, passages, short, "passages")
     if written is None:
-        return (read, cut, long)
-    missing = sum(count for step, count in steps.items() if step not in ("read", "passages", "dedupe"))
+        return (*read, cut, long)
+    missing = sum(count for step, count in steps.items() if step not in BEFORE_PAIRS) - leaks
     return (
-        read,
+        *read,
         cut,
         long,
         Step("equal passages out", passages, unequal, passages - unequal, "passages"),

@@ -112,7 +112,7 @@ def unified(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_duplicates_are_shown_with_both_texts(unified: Path) -> None:
     cluster = collect(unified).clusters[0]
-    assert cluster.rule == "duplicate_passage"
+    assert cluster.rule == "exact_duplicate"
     assert cluster.text == cluster.dropped[0].text
     assert not cluster.dropped[0].cut
     assert cluster.dropped[0].similarity == 1.0
