@@ -31,14 +31,17 @@ def first_occurrences(keys: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
 
     Sorts indices, never the rows: 16 bytes a key and 24 more while it runs.
     """
-    if not len(keys):
-        return np.zeros(0, np.int64)
+    result = np.arange(len(keys), dtype=np.int64)
     words = keys.view(np.uint64).reshape(-1, 2)
-    order = np.lexsort((words[:, 1], words[:, 0]))  # stable: equal keys stay in input order
-    ordered = words[order]
-    begins = np.ones(len(keys), bool)
+    # Nearly all keys are new, and one word is enough to know it.
+    order = np.argsort(words[:, 0])
+    equal = np.flatnonzero(np.diff(words[order, 0]) == 0)
+    again = np.zeros(len(keys), bool)
+    again[order[equal]] = again[order[equal + 1]] = True
+    places = np.flatnonzero(again)
+    places = places[np.lexsort((words[places, 1], words[places, 0]))]  # stable: equal keys stay in input order
+    ordered = words[places]
+    begins = np.ones(len(places), bool)
     begins[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    firsts = order[begins]
-    result = np.empty(len(keys), np.int64)
-    result[order] = firsts[np.cumsum(begins) - 1]
+    result[places] = places[begins][np.cumsum(begins) - 1]
     return result

@@ -21,7 +21,8 @@ class Parts:
 
     def __init__(self, work: Work, keys: Sequence[str], stream: str) -> None:
         self._paths = [work.part(key, stream) for key in keys]
-        self._sizes = [_sizes(path) for path in self._paths]
+        self._schema = _schema(self._paths[0]) if keys else pa.schema([])
+        self._sizes = [_sizes(path, self._schema) for path in self._paths]
         self.starts: list[int] = [0, *np.cumsum([sum(sizes) for sizes in self._sizes], dtype=np.int64).tolist()]
 
     def __len__(self) -> int:
@@ -34,6 +35,7 @@ class Parts:
 
         Where only some rows are `wanted`, tables without any of them are left out, unread.
         """
+        fields = None if columns is None else [self._schema.get_field_index(name) for name in columns]
         for first, path, sizes in zip(self.starts, self._paths, self._sizes, strict=False):
             starts = first + np.cumsum([0, *sizes])
             chosen = [
@@ -41,7 +43,7 @@ class Parts:
                 for place, (start, end) in enumerate(pairwise(starts.tolist()))
                 if wanted is None or wanted[start:end].any()
             ]
-            for place, batch in zip(chosen, _batches(path, columns, chosen), strict=True):
+            for place, batch in zip(chosen, _batches(path, fields, chosen), strict=True):
                 yield int(starts[place]), pa.Table.from_batches([batch])
 
     def blocks(self, columns: list[str], rows: int = BLOCK) -> Iterator[tuple[int, pa.Table]]:
@@ -93,23 +95,25 @@ class Parts:
         return found
 
 
-def _batches(path: Path, columns: list[str] | None, chosen: Sequence[int]) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, fields: list[int] | None, chosen: Sequence[int]) -> Iterator[pa.RecordBatch]:
     if not chosen:
         return
     with pa.memory_map(str(path)) as file:
-        reader = _reader(file, None)
-        if columns is not None:
-            reader = _reader(file, [reader.schema.get_field_index(name) for name in columns])
+        reader = _reader(file, fields)
         for index in chosen:
             yield reader.get_batch(index)
 
 
-def _sizes(path: Path) -> list[int]:
-    """Rows of every batch."""
+def _schema(path: Path) -> pa.Schema:
     with pa.memory_map(str(path)) as file:
-        # The footer does not say; one column is enough to know, and only that one is unpacked: the narrowest.
-        schema = _reader(file, None).schema
-        narrowest = min(range(len(schema)), key=lambda number: _width(schema.field(number).type))
+        return _reader(file, None).schema
+
+
+def _sizes(path: Path, schema: pa.Schema) -> list[int]:
+    """Rows of every batch."""
+    # The footer does not say; one column is enough to know, and only that one is unpacked: the narrowest.
+    narrowest = min(range(len(schema)), key=lambda number: _width(schema.field(number).type))
+    with pa.memory_map(str(path)) as file:
         reader = _reader(file, [narrowest])
         return [reader.get_batch(index).num_rows for index in range(reader.num_record_batches)]
 
