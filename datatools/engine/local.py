@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from datatools.engine.startup import without_pandas
 from datatools.engine.units import Unit
 from datatools.engine.work import Work
 from datatools.io.atomic import part_writer
@@ -97,6 +98,7 @@ def _pooled(
 def _begin_worker() -> None:
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    without_pandas()
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with_parent, args=(parent.sentinel,), daemon=True).start()
