@@ -211,8 +211,11 @@ def curate(
 ) -> int:
     """Clean, filter and deduplicate documents."""
     values = locals()
+    from datatools.engine.startup import without_pandas
     from datatools.report.progress import Progress
     from pipelines import curate as job
+
+    without_pandas()
 
     values["priority"] = tuple(name.strip() for name in priority.split(",")) if priority else None
     values["decontaminate"] = tuple(decontaminate or ()) or None
