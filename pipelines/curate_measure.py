@@ -247,14 +247,17 @@ def redacted(value: Any, label: str = "") -> Any:
     return [redacted(item, label) for item in value] if isinstance(value, list) else value
 
 
-# Lines of a table row are its fields, and those of a pair what somebody asked and was told: no lines of prose.
+# Lines of a table row are its fields, those of a pair what somebody asked and was told, those of a table its rows: no
+# lines of prose.
 _NO_PROSE = r'"(?:fields|question|messages)":'
 _OF_PROSE = ("short_line_share", "line_stop_share", "ellipsis_line_share")
 
 
 def _without_lines(batch: pa.RecordBatch) -> pa.RecordBatch:
     """No values about lines of prose where there is none: a null fails no rule."""
-    rows = pc.match_substring_regex(batch.column("meta"), _NO_PROSE)
+    rows = pc.or_(
+        pc.match_substring_regex(batch.column("meta"), _NO_PROSE), pc.greater_equal(batch.column("table_share"), 0.5)
+    )
     if not pc.any(rows).as_py():
         return batch
     missing = pa.scalar(None, pa.float32())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.command import answer, beside, here, question, rows, write
+from tests.pipelines.command import HERBS, answer, beside, here, question, rows, write
 
 CAUSES = (
     "高血压的发生与遗传、高盐饮食、肥胖和长期精神紧张有关，父母都有高血压的人患病风险明显升高。"
@@ -114,3 +114,20 @@ def test_all_documents_dropped_is_an_empty_file_and_not_an_error(tmp_path: Path,
     assert done.code == 0, done.stderr
     assert done.summary["rows_written"] == 0
     assert sum(done.summary["dropped"].values()) >= 1
+
+
+def test_tables_rows_and_pairs_are_not_judged_as_prose(tmp_path: Path, out: Path) -> None:
+    doses = "\n".join(f"| {herb} | {number} 克 |" for number, herb in enumerate(HERBS, 3))
+    row = {f"项目{number}": f"第{number}项" for number in range(14)} | {"名称": "肝功能检查"}
+    asked = {"question": "感冒有哪些表现？", "answer": "\n".join(f"- 表现{number}" for number in range(24))}
+    folder = write(
+        tmp_path / "in",
+        {
+            "table.md": page("常用量", f"| 药名 | 一日量 |\n|---|---|\n{doses}"),
+            "rows.jsonl": json.dumps(row, ensure_ascii=False) + "\n",
+            "pairs.jsonl": json.dumps(asked, ensure_ascii=False) + "\n",
+        },
+    )
+    here("unify", folder, "--out", out, "--workers", 1)
+    assert {row["source"] for row in rows(out)} == {"table.md", "rows.jsonl", "pairs.jsonl"}
+    assert rows(beside(out, "trace")) == []
