@@ -216,7 +216,6 @@ def curate(
     from pipelines import curate as job
 
     without_pandas()
-
     values["priority"] = tuple(name.strip() for name in priority.split(",")) if priority else None
     values["decontaminate"] = tuple(decontaminate or ()) or None
     settings = job.settings_from({**values, **context.meta.get("tables", {})})

@@ -30,7 +30,6 @@ from datatools.dedupe.boilerplate import PARAGRAPH, Boilerplate, find_boilerplat
 from datatools.dedupe.near import Keep, Near, load_compiled
 from datatools.engine.local import run_units
 from datatools.engine.parts import Parts
-from datatools.engine.startup import without_pandas
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work, reopen_work, work_path
 from datatools.io.atomic import RowGroupWriter, atomic_path, parquet_writer, remove_leftovers
@@ -111,7 +110,6 @@ def curate(
     Raises ValueError for input or settings that cannot work.
     """
     began = time.monotonic()
-    without_pandas()
     decide = decide_settings(settings)
     _check_against(settings.against, out)
     measure = measure_settings(settings, work_path(out), progress)
@@ -167,7 +165,6 @@ def reapply(work_folder: Path, out: Path, settings: CurateSettings, progress: Pr
     Raises ValueError when the folder holds no finished measurement, or for settings that would need a new one.
     """
     began = time.monotonic()
-    without_pandas()
     work_path(out)
     _check_against(settings.against, out)
     with reopen_work(work_folder) as work:
