@@ -108,7 +108,9 @@ def printable(name: str) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         decoded = decode(raw)
-    return raw.decode("utf-8", "backslashreplace") if decoded.undecodable else decoded.text
+    # A name that begins like UTF-16 is no such thing: no file system keeps names with NULs.
+    sound = not decoded.undecodable and not decoded.encoding.startswith(("utf-16", "utf-32"))
+    return decoded.text if sound else raw.decode("utf-8", "backslashreplace")
 
 
 def identify(path: str, name: str) -> Source | Fault:
