@@ -315,10 +315,9 @@ def _boilerplate(documents: Parts, paragraphs: Parts, work: Work, limits: Boiler
 
 def _records(paragraphs: Parts, documents: Parts, first: Any) -> Iterator[Any]:
     """Paragraph records of the documents where `first` is true. Documents are numbered within their unit there."""
-    ends, offsets = np.array(paragraphs.starts[1:]), np.array(documents.starts)
     for start, table in paragraphs.blocks(PARAGRAPHS.names):
-        units = np.searchsorted(ends, np.arange(start, start + table.num_rows), side="right")
-        mask = first[table["document"].to_numpy() + offsets[units]]
+        of_unit = np.diff(np.clip(paragraphs.starts, start, start + table.num_rows))
+        mask = first[table["document"].to_numpy() + np.repeat(documents.starts[:-1], of_unit)]
         records = np.empty(np.count_nonzero(mask), PARAGRAPH)
         records["key"], records["group"] = table["key"].to_numpy()[mask], table["group"].to_numpy()[mask]
         yield records

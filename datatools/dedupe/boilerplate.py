@@ -111,10 +111,34 @@ def find_boilerplate(
         for partition in range(scatter.count):
             records = scatter.read(partition)
             scatter.remove(partition)
-            keys, first, frequency = np.unique(records["key"], return_index=True, return_counts=True)
-            limits = needed[np.searchsorted(groups, records["group"][first])] if len(keys) else needed[:0]
-            found.append(keys[frequency >= limits])
+            found.append(_frequent(records["key"], records["group"], groups, needed))
     return np.concatenate(found)  # the partitions follow the leading bits: sorted already
+
+
+def _frequent(
+    keys: npt.NDArray[np.uint64],
+    own: npt.NDArray[np.uint64],
+    groups: npt.NDArray[np.uint64],
+    needed: npt.NDArray[np.float64],
+) -> npt.NDArray[np.uint64]:
+    """The keys, sorted, that occur as often as their group (`own`, one of `groups`) needs."""
+    if not len(keys):
+        return keys
+    ordered = np.sort(keys)
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+    counts = np.diff(ends, prepend=-1)
+    # Hardly any key is frequent enough for any group: only for those it matters which group it is of.
+    likely = counts >= needed.min()
+    candidates: npt.NDArray[np.uint64] = ordered[ends[likely]]
+    counts = counts[likely]
+    if not len(candidates):
+        return candidates
+    places = np.minimum(np.searchsorted(candidates, keys), len(candidates) - 1)
+    known = candidates[places] == keys
+    limits = np.empty(len(candidates))
+    limits[places[known]] = needed[np.searchsorted(groups, own[known])]
+    frequent: npt.NDArray[np.uint64] = candidates[counts >= limits]
+    return frequent
 
 
 def remove_boilerplate(

@@ -39,8 +39,12 @@ class Sets:
         ends = np.cumsum(self.sizes[ranks], dtype=np.int64)
         values = np.empty(int(ends[-1]), np.uint64)
         starts = ends - self.sizes[ranks]
+        places = self.starts[ranks]
+        # What stands side by side is read at once.
+        begins = np.flatnonzero(np.append(True, places[1:] != places[:-1] + self.sizes[ranks[:-1]]))
+        stops = ends[np.append(begins[1:], len(ends)) - 1]
         view = values.view(np.uint8)
-        for start, end, place in zip(starts.tolist(), ends.tolist(), self.starts[ranks].tolist(), strict=True):
+        for start, end, place in zip(starts[begins].tolist(), stops.tolist(), places[begins].tolist(), strict=True):
             os.preadv(self._file.fileno(), [view[8 * start : 8 * end].data], 8 * place)
         return values, starts
 
