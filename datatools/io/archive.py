@@ -15,11 +15,9 @@ from datatools.io.encoding import decode
 from datatools.io.files import HEAD, unique, with_format
 from datatools.io.read import describe, is_broken_input
 from datatools.io.read import read as read_source
-from datatools.io.source import Fault, Read, ReadOptions, Source
+from datatools.io.source import LARGEST, Fault, Read, ReadOptions, Source
+from datatools.io.squeezed import too_squeezed
 
-LARGEST = 512 << 20  # bytes of a member
-SUSPECT = 64 << 20  # bytes from which on a member must not be MOST_SQUEEZED times its packed size
-MOST_SQUEEZED = 200
 ARCHIVES = ("zip", "tar")
 
 
@@ -124,9 +122,7 @@ def too_large(size: int, packed: int) -> str:
     """Why a member of this size must not be read into memory, or nothing."""
     if size > LARGEST:
         return f"the member has {size >> 20:,} MiB; at most {LARGEST >> 20} are read from an archive"
-    if size > SUSPECT and size > MOST_SQUEEZED * max(packed, 1):
-        return f"the member unpacks to {size // max(packed, 1):,} times its size; taken for a zip bomb"
-    return ""
+    return too_squeezed(size, packed)
 
 
 def read_member(source: Source, name: str, content: bytes, options: ReadOptions) -> Iterator[Read]:

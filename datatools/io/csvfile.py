@@ -7,17 +7,18 @@ import io
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from typing import IO
 
 from datatools.io.columns import SAMPLE, column_names, has_header
-from datatools.io.jsonl import RESUME, codec, encoding_of, opened
-from datatools.io.rows import Row, documents
+from datatools.io.jsonl import BLOCK, RESUME, codec, encoding_of, opened
+from datatools.io.rows import SHOWN, Row, beginning, documents
 from datatools.io.source import Fault, Read, ReadOptions, Source
 
 DELIMITERS = ",\t;|"
+LONGEST_LINE = 1 << 28  # characters
 LONGEST = 1 << 24  # characters a quoted cell may span; a quote open for longer was never closed
 
-Line = tuple[int, str]  # number in the file, counted from 1
+Line = tuple[int, str | None]  # number in the file, counted from 1; None for a line that is too long to hold
 Record = tuple[int, list[str]]
 
 csv.field_size_limit(min(sys.maxsize, 1 << 30))
@@ -32,12 +33,27 @@ def read(source: Source, options: ReadOptions) -> Iterator[Read]:
     encoding = encoding_of(source)
     with opened(source) as stream:
         text = io.TextIOWrapper(stream, codec(encoding), errors=RESUME, newline="")
-        lines = ((n, line.replace("\0", "").lstrip("\ufeff") if n == 1 else line.replace("\0", ""))
-                 for n, line in enumerate(text, 1))  # fmt: skip
-        head = list(islice(lines, SAMPLE))
-        delimiter = sniff([line for _, line in head], "\t" if source.format == "tsv" else ",")
-        parsed = records(chain(head, lines), delimiter, source.name)
+        lines = _lines(text)
+        head, lines = beginning(lines, SAMPLE)
+        told = [line for _, line in head if line and len(line) < SHOWN]
+        delimiter = sniff(told, "\t" if source.format == "tsv" else ",")
+        del head
+        parsed = records(lines, delimiter, source.name)
         yield from documents(_rows(parsed, source.name), source, options, encoding=encoding)
+
+
+def _lines(text: IO[str]) -> Iterator[Line]:
+    number = 0
+    while line := text.readline(LONGEST_LINE):
+        number += 1
+        if len(line) == LONGEST_LINE and not line.endswith("\n"):
+            while (rest := text.readline(BLOCK)) and not rest.endswith("\n"):
+                pass
+            yield number, None
+            continue
+        if "\0" in line:
+            line = line.replace("\0", "")
+        yield number, line.lstrip("\ufeff") if number == 1 else line
 
 
 def sniff(lines: Sequence[str], default: str = ",") -> str:
@@ -66,53 +82,60 @@ def records(lines: Iterable[Line], delimiter: str, name: str) -> Iterator[Record
     ahead, source = deque[Line](), iter(lines)
     while (line := ahead.popleft() if ahead else next(source, None)) is not None:
         number, text = line
-        if '"' not in text:
+        if text is None:
+            yield Fault(f"{name}:{number}", f"a line of more than {LONGEST_LINE:,} characters", rule="malformed_row")
+        elif '"' not in text:
             if text := text.rstrip("\r\n"):
                 yield number, text.split(delimiter)
-            continue
-        joined = _joined(text, ahead, source, delimiter)
-        if joined is None:
+        elif cells := _quoted(text, ahead, source, delimiter):
+            yield number, cells
+        else:
             yield Fault(f"{name}:{number}", "a quote is opened and never closed", rule="malformed_row")
-            continue
-        yield number, next(csv.reader(io.StringIO(joined, newline=""), delimiter=delimiter))
 
 
-def _joined(text: str, ahead: deque[Line], source: Iterator[Line], delimiter: str) -> str | None:
-    """The line and those its quoted cells go on in, off `ahead` and `source`; None, taking none, if unclosed."""
+def _quoted(text: str, ahead: deque[Line], source: Iterator[Line], delimiter: str) -> list[str] | None:
+    """Cells of a line and those its quoted cells go on in, off `ahead` and `source`; None, taking none, if unclosed."""
     taken: list[Line] = []
     parts, size = [text], len(text)
-    state = _state(text, delimiter)
-    while state == "open" and size < LONGEST:
+    cells = _cells(parts, delimiter)
+    while cells == OPEN and size < LONGEST:
         line = ahead.popleft() if ahead else next(source, None)
         if line is None:
             break
         taken.append(line)
+        if line[1] is None:
+            break
         parts.append(line[1])
         size += len(line[1])
         if '"' in line[1]:
-            state = _state("".join(parts), delimiter)
-    if state == "closed" or (state == "odd" and not taken):
-        return "".join(parts)
+            cells = _cells(parts, delimiter)
+    if cells == ODD and not taken:
+        return next(csv.reader(parts, delimiter=delimiter))
+    if not isinstance(cells, str):
+        return cells
     ahead.extendleft(reversed(taken))
     return None
 
 
-def _state(text: str, delimiter: str) -> str:
-    """closed, open (ends inside a quoted cell) or odd (a quoted cell goes on after its quote)."""
+OPEN, ODD = "open", "odd"  # a record that ends inside a quoted cell, and one whose quoted cell goes on after its quote
+
+
+def _cells(lines: list[str], delimiter: str) -> list[str] | str:
+    """The cells of one record, or OPEN or ODD."""
     try:
-        next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), None)
+        return next(csv.reader(lines, delimiter=delimiter, strict=True), [])
     except csv.Error as error:
-        return "open" if "unexpected end" in str(error) else "odd"
-    return "closed"
+        return OPEN if "unexpected end" in str(error) else ODD
 
 
 def _rows(parsed: Iterator[Record | Fault], name: str) -> Iterator[Row | Fault]:
-    head = list(islice(parsed, SAMPLE))
-    sample = [_trimmed(cells) for _, cells in _complete(head)]
+    head, parsed = beginning(parsed, SAMPLE)
+    sample = [[cell[:SHOWN] for cell in _trimmed(cells)] for _, cells in _complete(head)]
     headed = has_header(sample)
     width = len(sample[0]) if headed else max(Counter(map(len, sample)), default=0)
     names = column_names(sample[0] if headed else [], width)
-    for record in chain(head, parsed):
+    del head
+    for record in parsed:
         if isinstance(record, Fault):
             yield record
             continue

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
+from itertools import chain
 from typing import Any
 
 from lxml import etree
@@ -12,6 +13,7 @@ from lxml import html as lxml_html
 
 from datatools.io.encoding import decode
 from datatools.io.outline import Block, Heading, documents, file_title, sections, tidy_heading
+from datatools.io.pieces import ENDS, LONGEST_PARSED, spans
 from datatools.io.scripts import subscript, superscript
 from datatools.io.source import Fault, Read, ReadOptions, Source
 from datatools.io.text import encoding_meta
@@ -41,6 +43,8 @@ FURNITURE = re.compile(
 )
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 LAYOUT = {"table", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol"}  # a table that holds these lays out the page
+UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.I | re.S)
+CLOSED = ("</p>", "</div>", "</table>", "</ul>", "</tr>", "</li>")  # where a page may be cut
 HAN = "\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
 WRAPPED = re.compile(rf"(?<=[{HAN}])[ \t]*\n\s*(?=[{HAN}])")
 
@@ -50,14 +54,27 @@ def read(source: Source, options: ReadOptions) -> Iterator[Read]:
     data = source.read()
     declared = DECLARED.search(data[:4096])
     decoded = decode(data, (declared[1] or declared[2]).decode("ascii") if declared else None)
+    del data
     parser = lxml_html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
-    page = lxml_html.document_fromstring(decoded.text.encode("utf-8", "replace"), parser=parser)
+    pages = (lxml_html.document_fromstring(part.encode("utf-8", "replace"), parser) for part in cut_page(decoded.text))
+    page = next(pages)
     title = title_of(page) or file_title(source.name)
     base = Document("", source.name, language=language_of(page), source_type="web", license=license_of(page))
     base.meta = encoding_meta(decoded)
-    yield from documents(sections(placed(page)), title, base)
+    yield from documents(sections(placed(chain([page], pages))), title, base)
     if any("depth" in error.message.lower() for error in parser.error_log):
         yield Fault(source.name, "elements nested too deep: the parser dropped what stands below")
+
+
+def cut_page(text: str) -> Iterator[str]:
+    """The page; a very long one in parts that end with an element, less what no reader of it sees."""
+    if len(text) <= LONGEST_PARSED:
+        yield text
+        return
+    seen = UNSEEN.sub("", text)
+    for start, stop in spans(seen, LONGEST_PARSED, (*CLOSED, *ENDS, ">")):
+        if part := seen[start:stop].strip():
+            yield part
 
 
 def title_of(page: Any) -> str:
@@ -81,12 +98,12 @@ def license_of(page: Any) -> str:
     return next(iter(page.xpath("//link[@rel='license']/@href | //a[@rel='license']/@href")), "").strip()
 
 
-def placed(page: Any) -> Iterator[Heading | Block]:
-    """The page's headings and blocks, each block with its place in the extracted text."""
+def placed(pages: Iterable[Any]) -> Iterator[Heading | Block]:
+    """The headings and blocks of a page, or of its parts, each block with its place in the extracted text."""
     from datatools.io.webtext import main_parts  # brings trafilatura along, and builds on this module
 
     place = 0
-    for part in list_items_joined(iter(main_parts(page))):
+    for part in list_items_joined(part for page in pages for part in main_parts(page)):
         yield part if isinstance(part, Heading) else Block(part.text, place)
         place += len(part.title if isinstance(part, Heading) else part.text) + 2
 

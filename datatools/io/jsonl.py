@@ -5,18 +5,23 @@ from __future__ import annotations
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
 from datatools.io.columns import SAMPLE, turns
 from datatools.io.encoding import decode
-from datatools.io.rows import Row, documents
-from datatools.io.source import Fault, Read, ReadOptions, Source
+from datatools.io.rows import Row, beginning, documents
+from datatools.io.source import LARGEST, Fault, Read, ReadOptions, Source
 
 BLOCK = 1 << 20
+BROKEN = (EOFError, OSError, ValueError, zlib.error)  # what a packed file that is cut short or damaged raises
+SAMPLE_BYTES = 8 << 20  # in which the lines begin that tell the columns; a longer line is no part of the sample
+UNFINISHED = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}\Z")  # perhaps the beginning of a UTF-8 character
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 RESUME = "datatools.resume"  # the error handler of datatools.io.encoding: U+FFFD, then on where it makes sense
 DECODER = json.JSONDecoder(strict=False)  # a raw tab or line break inside a string is common and harmless
@@ -33,22 +38,40 @@ def read(source: Source, options: ReadOptions) -> Iterator[Read]:
     """
     encoding = encoding_of(source)
     rows = _rows(source, encoding, source.start, source.stop)
-    if (row := next(rows, None)) is None:  # a line so long that it goes through the whole range
+    first, rows = beginning(rows, 1)
+    if not first:  # a line so long that it goes through the whole range
         return
-    first = [row[1] for row in islice(_rows(source, encoding), SAMPLE) if not isinstance(row, Fault)]
-    yield from documents(chain([row], rows), source, options,
-                         sample=first, encoding=encoding, noted=source.start == 0)  # fmt: skip
+    del first
+    yield from documents(rows, source, options,
+                         sample=_sample(source, encoding), encoding=encoding, noted=source.start == 0)  # fmt: skip
+
+
+def _sample(source: Source, encoding: str) -> list[dict[str, Any]] | None:
+    """The first rows of the file, less the lines that are long; None where all are."""
+    rows, _ = beginning(_rows(source, encoding, 0, SAMPLE_BYTES, SAMPLE_BYTES), SAMPLE)
+    return [row[1] for row in rows if not isinstance(row, Fault)] or None
 
 
 def encoding_of(source: Source) -> str:
     """The encoding of a source, from the first mebibyte that holds more than ASCII among its first 16."""
     with source.open() as stream:
-        for block in islice(iter(partial(stream.read, BLOCK), b""), 16):
+        for block in islice(iter(partial(_sound, stream), b""), 16):
             if block.isascii() and b"\0" not in block:
                 continue
-            end = block.rfind(b"\n") + 1 if len(block) == BLOCK and b"\0" not in block else 0
-            return decode(block[: end or len(block)]).encoding
+            if len(block) == BLOCK and b"\0" not in block:  # what the block cuts in two is no fault of the file
+                cut = UNFINISHED.search(block)
+                block = block[: block.rfind(b"\n") + 1 or (cut.start() if cut else BLOCK)]
+            return decode(block).encoding
     return "utf-8"
+
+
+def _sound(stream: IO[bytes]) -> bytes:
+    """The next BLOCK bytes, fewer before a place where the file is broken: who reads its lines comes to it later."""
+    read = bytearray()
+    with suppress(*BROKEN):
+        while len(read) < BLOCK and (more := cast(io.BufferedReader, stream).read1(BLOCK - len(read))):
+            read += more
+    return bytes(read)
 
 
 def opened(source: Source) -> IO[bytes]:
@@ -90,9 +113,14 @@ def without_surrogates(value: Any) -> Any:
     return value
 
 
-def _rows(source: Source, encoding: str, start: int = 0, stop: int = -1) -> Iterator[Row | Fault]:
-    for number, line in _lines(source, encoding, start, stop):
+def _rows(
+    source: Source, encoding: str, start: int = 0, stop: int = -1, longest: int = LARGEST
+) -> Iterator[Row | Fault]:
+    for number, line in _lines(source, encoding, start, stop, longest):
         place = f"{source.name}:{number}"
+        if line is None:
+            yield Fault(place, f"a line of more than {longest >> 20} MiB", rule="malformed_row")
+            continue
         try:
             row = shaped(loads(line))
         except (ValueError, RecursionError) as error:
@@ -101,8 +129,8 @@ def _rows(source: Source, encoding: str, start: int = 0, stop: int = -1) -> Iter
         yield (number, row) if row is not None else Fault(place, "neither an object nor a text", rule="malformed_row")
 
 
-def _lines(source: Source, encoding: str, start: int, stop: int) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not blank and start in the range."""
+def _lines(source: Source, encoding: str, start: int, stop: int, longest: int) -> Iterator[tuple[int, str | None]]:
+    """Numbered lines that are not blank and start in the range; None for one of more than `longest` bytes."""
     if encoding.startswith(("utf-16", "utf-32")):  # line breaks are not single bytes: the first range reads it all
         if start == 0:
             text = decode(source.read()).text
@@ -110,10 +138,17 @@ def _lines(source: Source, encoding: str, start: int, stop: int) -> Iterator[tup
         return
     with opened(source) as stream:
         number, position = _seek(stream, source, start, stop)
-        while (stop < 0 or position < stop) and (line := stream.readline()):
+        while (stop < 0 or position < stop) and (line := stream.readline(longest + 1)):
             position += len(line)
             number += 1
+            if len(line) > longest:
+                while line and not line.endswith(b"\n"):
+                    line = stream.readline(BLOCK)
+                    position += len(line)
+                yield number, None
+                continue
             text = _decoded(line, encoding).strip("\ufeff \t\r\n") if number == 1 else _decoded(line, encoding).strip()
+            del line  # a long one is held once, not thrice
             if text:
                 yield number, text
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from datatools.io.encoding import decode
 from datatools.io.outline import Block, Heading, documents, file_title, only_top_heading, sections, tidy_heading
+from datatools.io.pieces import LONGEST_PARSED, spans
 from datatools.io.scripts import subscript, superscript
 from datatools.io.source import Read, ReadOptions, Source
 from datatools.io.text import encoding_meta
@@ -44,7 +45,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Read]:
     decoded = decode(source.read())
     front = FRONT_MATTER.match(decoded.text)
     start = front.end() if front else 0
-    parts = list(blocks(decoded.text, start))
+    parts = list(all_blocks(decoded.text, start))
     title = front_value(front, "title") or only_top_heading(parts) or file_title(source.name)
     base = Document("", source.name, license=front_value(front, "license"), source_type="other")
     base.meta = encoding_meta(decoded)
@@ -55,6 +56,16 @@ def front_value(front: re.Match[str] | None, key: str) -> str:
     """A plain value of the front matter; empty where there is none."""
     found = re.search(rf"^{key}[ \t]*:[ \t]*(.+?)[ \t]*$", front[1], re.M | re.I) if front else None
     return found[1].strip("\"'") if found else ""
+
+
+def all_blocks(text: str, start: int) -> Iterator[Heading | Block]:
+    """Headings and blocks of the whole text, so much at a time as can be parsed in little memory."""
+    if len(text) <= LONGEST_PARSED:
+        yield from blocks(text, start)
+        return
+    for begin, stop in spans(text, LONGEST_PARSED):
+        for part in blocks(text[begin:stop], max(0, start - begin)):
+            yield part if isinstance(part, Heading) else Block(part.text, begin + part.offset)
 
 
 def blocks(text: str, start: int) -> Iterator[Heading | Block]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from datatools.io.pieces import LONGEST_TEXT
 from schemas.document import Document
 
 
@@ -39,13 +40,16 @@ def sections(parts: Iterable[Heading | Block], between: str = "\n\n") -> Iterato
     """The text below each heading, with the path of headings that leads to it; headings without text give none."""
     stack: list[Heading] = []
     blocks: list[Block] = []
+    size = 0
     for part in parts:
+        # A section longer than any document may be is not kept together: its blocks would be held twice.
+        if blocks and (isinstance(part, Heading) or size + len(part.text) > LONGEST_TEXT):
+            yield section(stack, blocks, between)
+            blocks, size = [], 0
         if isinstance(part, Block):
             blocks.append(part)
+            size += len(part.text)
             continue
-        if blocks:
-            yield section(stack, blocks, between)
-            blocks = []
         stack = [heading for heading in stack if heading.level < part.level]
         stack.append(part)
     if blocks:

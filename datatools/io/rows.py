@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from datatools.io.columns import BODY_OF_TITLE, SAMPLE, Roles, find_roles, plain, turns, value
 from datatools.io.source import Fault, Note, Read, ReadOptions, Source
 from schemas.document import Document
 
 Row: TypeAlias = tuple[int, dict[str, Any]]  # number in the file, counted from 1, and the values by column
+
+Item = TypeVar("Item")
+SHOWN = 1 << 20  # characters of a cell that tell what its column is
 
 MORE = re.compile(
     r"\s*[\[【(（]?(?:查看)?(?:详细|更多|全部)(?:>>|»)?[\]】)）]\s*$|\s*(?:查看)?(?:更多|详情)\s*(?:>>|»)\s*$"
@@ -44,9 +47,9 @@ def documents(
     Raises ValueError when the column the user named is not there.
     """
     if sample is None:
-        head = list(islice(rows, SAMPLE))
-        rows = chain(head, rows)
-        sample = [row[1] for row in head if not isinstance(row, Fault)]
+        head, rows = beginning(rows, SAMPLE)
+        sample = [shortened(row[1]) for row in head if not isinstance(row, Fault)]
+        del head
     if not sample:
         yield from (row for row in rows if isinstance(row, Fault))
         return
@@ -66,6 +69,33 @@ def documents(
         if titled and not made.title:
             made.title = first_line_title(made.text)
         yield _placed(made, source, row[0], section, encoding)
+
+
+def shortened(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row to tell the columns by, without the rest of its long texts."""
+    return {name: cell[:SHOWN] if isinstance(cell, str) else cell for name, cell in row.items()}
+
+
+def beginning(items: Iterator[Item], number: int) -> tuple[list[Item], Iterator[Item]]:
+    """The first so many items to look at, and all of them to go through, none of which is held once it is given.
+
+    An error on the way to the first ones (a file cut short) is raised behind those that came before it.
+    """
+    head: list[Item] = []
+    errors: list[Exception] = []
+    try:
+        head.extend(islice(items, number))
+    except Exception as error:  # raised again in its place
+        errors.append(error)
+    return list(head), chain(_drained(head, errors), items)
+
+
+def _drained(items: list[Item], errors: list[Exception]) -> Iterator[Item]:
+    items.reverse()
+    while items:
+        yield items.pop()
+    for error in errors:
+        raise error
 
 
 def _placed(document: Document, source: Source, number: int, section: str, encoding: str) -> Document:

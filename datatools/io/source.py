@@ -10,7 +10,10 @@ from typing import IO, TypeAlias, cast
 
 import pyarrow as pa
 
+from datatools.io.squeezed import watched
 from schemas.document import Document
+
+LARGEST = 512 << 20  # bytes of a file, archive member or line that is held in memory as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +35,29 @@ class Source:
         """A stream of the decompressed bytes, at their beginning whatever `start` says."""
         raw = io.BytesIO(self.data) if self.data is not None else Path(self.path).open("rb")  # noqa: SIM115 the caller closes
         if self.compression == "gz":
-            return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
+            return watched(cast(IO[bytes], gzip.GzipFile(fileobj=raw)), self._packed())
         if self.compression == "zst":
             # Not zstandard's own reader, which takes a file that was cut short for a whole one.
-            return cast(IO[bytes], io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")))
+            return watched(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"), self._packed())
         return raw
 
+    def _packed(self) -> int:
+        return len(self.data) if self.data is not None else Path(self.path).stat().st_size
+
     def read(self) -> bytes:
-        """All decompressed bytes."""
+        """All decompressed bytes. Raises ValueError where they are more than LARGEST."""
+        data = self.beginning(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise ValueError(
+                f"more than {LARGEST >> 20} MiB, the most that is read of one {self.format} file; split it"
+            )
+        return data
+
+    def beginning(self, size: int) -> bytes:
+        """The first `size` decompressed bytes, or all where there are fewer."""
+        whole = self.data is None and not self.compression and Path(self.path).stat().st_size <= size
         with self.open() as stream:
-            return stream.read()
+            return stream.read() if whole else stream.read(size)  # a sized read reserves the size
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,22 @@ A Document's text is a slice of the decoded file, line breaks and all: `decoded[
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import field as default
 from itertools import pairwise
+from typing import IO
 
 from datatools.io.encoding import Decoded, decode
+from datatools.io.jsonl import RESUME, codec, encoding_of
 from datatools.io.outline import Heading, file_title, tidy_heading
+from datatools.io.pieces import LONGEST_PARSED, cut
 from datatools.io.source import Read, ReadOptions, Source
 from schemas.document import Document
+
+LONGEST_WHOLE = 64 << 20  # bytes; above every book, and quick to hold
 
 MARK = re.compile(r"<(篇名|目录)>([^\n]*)\n?")
 BOOK_FIELDS = {"书名": "title", "作者": "author", "朝代": "dynasty", "年份": "year"}
@@ -50,12 +57,49 @@ ENDS = ("。", "；", "：", "！", "？", ".", ";", ":", "!", "?", "”", "’"
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[Read]:
-    """One Document per leaf section; the whole file as one where it has no structure."""
-    decoded = decode(source.read())
-    meta = encoding_meta(decoded)
-    if MARK.search(decoded.text):
-        return marked(decoded.text, source.name, meta)
-    return plain(decoded.text, source.name, meta)
+    """One Document per leaf section; the whole file as one where it has no structure.
+
+    A file of more than LONGEST_WHOLE bytes is read in blocks: a section that goes on in the next comes as two.
+    """
+    data = source.beginning(LONGEST_WHOLE + 1)
+    if len(data) > LONGEST_WHOLE:
+        del data
+        return in_blocks(source)
+    decoded = decode(data)
+    return texts(decoded.text, source.name, Book(file_title(source.name), encoding_meta(decoded)))
+
+
+def in_blocks(source: Source) -> Iterator[Document]:
+    """Documents of a file that is never in memory as a whole."""
+    encoding = encoding_of(source)
+    book = Book(file_title(source.name), {} if encoding == "utf-8" else {"encoding": encoding})
+    with source.open() as stream:
+        for start, text in blocks(io.TextIOWrapper(stream, codec(encoding), errors=RESUME)):
+            broken = {"undecodable": count} if (count := text.count("\ufffd")) else {}
+            for document in texts(text, source.name, book):
+                document.offset += start
+                document.meta = document.meta | broken
+                yield document
+
+
+def blocks(stream: IO[str]) -> Iterator[tuple[int, str]]:
+    """The text in parts that end with a section, paragraph or sentence, each with its place."""
+    start, text = 0, ""
+    while more := stream.read(LONGEST_PARSED):
+        text += more.replace("\0", "").replace("\ufeff", "")
+        if len(text) >= LONGEST_PARSED:
+            stop = text.rfind("\n<", LONGEST_PARSED // 2) + 1 or cut(text, LONGEST_PARSED // 2, len(text))
+            yield start, text[:stop]
+            start, text = start + stop, text[stop:]
+    if text:
+        yield start, text
+
+
+def texts(text: str, name: str, book: Book) -> Iterator[Document]:
+    """The sections of a text, below the headings that stand open in the book."""
+    if book.is_marked is None:
+        book.is_marked = MARK.search(text) is not None
+    return marked(text, name, book) if book.is_marked else plain(text, name, book)
 
 
 def encoding_meta(decoded: Decoded) -> dict[str, object]:
@@ -70,27 +114,28 @@ class Book:
 
     title: str
     meta: dict[str, object]
+    is_marked: bool | None = None  # not known before the text is seen
+    path: tuple[str, ...] = ()  # marked: the last <目录>
+    heading: str = ""  # marked: the last <篇名>
+    stack: list[Heading] = default(default_factory=list)  # not marked: the headings above where we are
 
 
-def marked(text: str, name: str, meta: dict[str, object]) -> Iterator[Document]:
+def marked(text: str, name: str, book: Book) -> Iterator[Document]:
     """Sections of a book in which `<目录>` lines give the heading path and `<篇名>` lines the heading below it."""
-    book = Book(file_title(name), meta)
-    path: tuple[str, ...] = ()
-    heading = ""
     start = 0
     for mark in MARK.finditer(text):
         if mark.start() and text[mark.start() - 1] != "\n":
             continue  # within a sentence it is no mark
-        yield from book_section(text, start, mark.start(), (*path, heading), book, name)
+        yield from book_section(text, start, mark.start(), (*book.path, book.heading), book, name)
         kind, words = mark.groups()
         start = mark.end()
         if kind == "目录":
-            path, heading = tuple(map(tidy_heading, words.split("\\"))), ""
+            book.path, book.heading = tuple(map(tidy_heading, words.split("\\"))), ""
         elif BOOK_FIELD.match(text, start):
-            path, heading, start = (), "", book_head(text, start, tidy_heading(words), book)
+            book.path, book.heading, start = (), "", book_head(text, start, tidy_heading(words), book)
         else:
-            heading = tidy_heading(words)
-    yield from book_section(text, start, len(text), (*path, heading), book, name)
+            book.heading = tidy_heading(words)
+    yield from book_section(text, start, len(text), (*book.path, book.heading), book, name)
 
 
 def book_head(text: str, start: int, named: str, book: Book) -> int:
@@ -136,19 +181,17 @@ def slice_document(
         yield Document(stripped.rstrip(), name, offset, title, section, source_type=source_type, meta=dict(meta))
 
 
-def plain(text: str, name: str, meta: dict[str, object]) -> Iterator[Document]:
+def plain(text: str, name: str, book: Book) -> Iterator[Document]:
     """Sections below numbered headings, or the whole text as one."""
-    title = file_title(name)
-    stack: list[Heading] = []
     start = 0
     for found in headings(text):
-        path = tuple(heading.title for heading in stack)
-        yield from slice_document(text, start, found.start, name, title, path, "other", meta)
-        stack = [heading for heading in stack if heading.level < found.level]
-        stack.append(Heading(found.level, found.title))
+        path = tuple(heading.title for heading in book.stack)
+        yield from slice_document(text, start, found.start, name, book.title, path, "other", book.meta)
+        book.stack = [heading for heading in book.stack if heading.level < found.level]
+        book.stack.append(Heading(found.level, found.title))
         start = found.stop
-    path = tuple(heading.title for heading in stack)
-    yield from slice_document(text, start, len(text), name, title, path, "other", meta)
+    path = tuple(heading.title for heading in book.stack)
+    yield from slice_document(text, start, len(text), name, book.title, path, "other", book.meta)
 
 
 @dataclass(slots=True)

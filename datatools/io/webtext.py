@@ -17,6 +17,7 @@ from lxml import html as lxml_html
 
 from datatools.io.html import HEADINGS, LAYOUT, flowed, is_dropped, list_items_joined, parts
 from datatools.io.outline import Block, Heading, tidy_heading
+from datatools.io.pieces import LONGEST_TEXT
 from datatools.io.scripts import subscript, superscript
 
 MIN_CHARACTERS = 200  # of main text: trafilatura guesses on less, and a short page has little around it to take out
@@ -40,11 +41,12 @@ def main_parts(page: Any) -> list[Heading | Block]:
     """Headings and blocks of the main text of an lxml page, in order; the page itself is not changed.
 
     Where trafilatura finds nothing, too little, or loses a table that the article holds, all visible text, as
-    `datatools.io.html.parts` gives it.
+    `datatools.io.html.parts` gives it; of a page too long for an article too (trafilatura keeps a thousand paragraphs
+    in memory, however long).
     """
     visible = list(list_items_joined(parts(page)))
     length = _length(visible)
-    if length < MIN_CHARACTERS:
+    if not MIN_CHARACTERS <= length <= LONGEST_TEXT:
         return visible
     body = _extracted(_prepared(page))
     found = list(list_items_joined(_parts(body))) if body is not None else []

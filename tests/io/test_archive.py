@@ -13,6 +13,7 @@ import pytest
 from datatools.io import archive as archives
 from datatools.io.read import read
 from datatools.io.source import Fault, ReadOptions, Source
+from datatools.io.squeezed import SUSPECT
 from schemas.document import Document
 
 
@@ -91,7 +92,7 @@ def test_archives_in_archives_one_level_deep() -> None:
 
 
 def test_zip_bombs_and_giants_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    bomb = bytes(archives.SUSPECT + 1)
+    bomb = bytes(SUSPECT + 1)
     (fault,) = items(zip_of({"bomb.txt": bomb}))
     assert isinstance(fault, Fault) and "bomb" in fault.message
     (fault,) = items(zip_of({"bomb.txt.gz": gzip.compress(bomb)}))
