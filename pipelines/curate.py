@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ from datatools.io.files import discover
 from datatools.io.source import Fault
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.curate_decide import DecideSettings, Decision, clusters, decide_all, traces
+from pipelines.curate_decide import DecideSettings, Decision, Traces, clusters, decide_all
 from pipelines.curate_measure import (
     PARAGRAPHS,
     VALUES,
@@ -353,32 +352,33 @@ def write(
 def _write_decided(
     documents: Parts, decision: Decision, settings: CurateSettings, out: Path, work: Path, trace: RowGroupWriter
 ) -> int:
-    """Write what stays to `out` and what goes to its trace: both at a time, for both writers compress meanwhile."""
+    """Write what stays to `out` and what goes to its trace, of one reading of the documents."""
     schema = DOCUMENT
     if settings.keep_values:
         for value in VALUES:
             schema = schema.append(value)
-    with parquet_writer(out, schema) as writer:
-        for kept, gone in zip_longest(_kept(documents, decision, schema, work), traces(documents, decision)):
-            if kept is not None:
-                writer.write(kept)
-            if gone is not None:
-                trace.write(gone)
+    times = _times(documents, decision.kept, work / "ids")
+    columns = list(dict.fromkeys([*schema.names, *Traces.columns]))
+    with parquet_writer(out, schema) as writer, Traces(decision, work / "trace") as traces:
+        for start, table in documents.batches(columns):
+            kept = decision.kept[start : start + table.num_rows]
+            chosen = table.select(schema.names).filter(pa.array(kept))
+            writer.write(_with_own_ids(chosen, times[start : start + len(kept)][kept]))
+            traces.add(start, table)
+        for rows in traces.rows():
+            trace.write(rows)
     return writer.written
 
 
-def _kept(documents: Parts, decision: Decision, schema: pa.Schema, work: Path) -> Iterator[pa.Table]:
-    """The documents that stay, each with an id of its own: ids that the input brought along may repeat, and the
-    second one becomes `id#2`."""
-    times = _times(documents, decision.kept, work / "ids")
-    for numbers, table in documents.chosen(schema.names, decision.kept):
-        again = np.flatnonzero(times[numbers] > 1)
-        if len(again):
-            ids = table["id"].to_pylist()
-            for place in again.tolist():
-                ids[place] = f"{ids[place]}#{times[numbers[place]]}"
-            table = table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
-        yield table
+def _with_own_ids(table: pa.Table, times: npt.NDArray[np.int32]) -> pa.Table:
+    """Ids that the input brought along may repeat: the second one becomes `id#2`."""
+    again = np.flatnonzero(times > 1)
+    if not len(again):
+        return table
+    ids = table["id"].to_pylist()
+    for place in again.tolist():
+        ids[place] = f"{ids[place]}#{times[place]}"
+    return table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
 
 
 def _times(documents: Parts, kept: npt.NDArray[np.bool_], folder: Path) -> npt.NDArray[np.int32]:

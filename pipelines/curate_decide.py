@@ -19,11 +19,13 @@ from datatools.clean.rules import TEXTS, Rule, columns_of, failures, trace_of
 from datatools.dedupe import exact_disk
 from datatools.dedupe.against import Earlier, exact_known, index_corpus, near_known
 from datatools.dedupe.near import Drops, Keep, Near, near_duplicates, priorities
+from datatools.dedupe.partitions import scratch
 from datatools.engine.parts import Parts
 from schemas.trace import TRACE
 
 EXCERPT = 200
 CLUSTERS, EXAMPLES = 20, 5
+LEAK = ("leak_item", "leak_excerpt")  # what a leak is told by
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,45 @@ def decide_all(documents: Parts, settings: DecideSettings, folder: Path, workers
     return decision
 
 
-def traces(documents: Parts, decision: Decision) -> Iterator[pa.Table]:
-    """The Trace of a decision, step by step, each in input order."""
-    for step in decision.steps:
-        place = 0
-        for numbers, rows in documents.chosen([*step.columns], _mask(len(documents), step.numbers)):
-            yield step.described(slice(place, place + len(numbers)), rows)
-            place += len(numbers)
+class Traces:
+    """The Trace of a decision, gathered while the documents pass by once in input order, then given step by step.
+
+    `columns` of the documents are needed. Memory: what is written of a batch; the rest waits in `folder`, which is
+    emptied and removed.
+    """
+
+    columns = (*TEXTS, *LEAK)
+
+    def __init__(self, decision: Decision, folder: Path) -> None:
+        self._steps = decision.steps
+        self._scratch = scratch(folder)
+
+    def __enter__(self) -> Traces:
+        folder = self._scratch.__enter__()
+        self._paths = [folder / f"{number}.arrow" for number in range(len(self._steps))]
+        self._writers = [pa.ipc.new_file(str(path), TRACE) for path in self._paths]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._scratch.__exit__(*error)
+
+    def add(self, start: int, documents: pa.Table) -> None:
+        """Take the next documents, the first of which is number `start`."""
+        for step, writer in zip(self._steps, self._writers, strict=True):
+            first, last = np.searchsorted(step.numbers, [start, start + documents.num_rows]).tolist()
+            if first < last:
+                rows = documents.select(step.columns).take(pa.array(step.numbers[first:last] - start))
+                writer.write(step.described(slice(first, last), rows))
+
+    def rows(self) -> Iterator[pa.Table]:
+        """All of it, once the last documents are added."""
+        for writer in self._writers:
+            writer.close()
+        for path in self._paths:
+            with pa.OSFile(str(path)) as file:
+                reader = pa.ipc.open_file(file)
+                for index in range(reader.num_record_batches):
+                    yield pa.Table.from_batches([reader.get_batch(index)])
 
 
 def _mask(count: int, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -157,7 +191,7 @@ def _leaks(documents: Parts, settings: DecideSettings, decision: Decision) -> No
         )
 
     counts = {"leak": int(covered.sum()), "leak_run": int((~covered).sum())}
-    decision.drop(Dropped(numbers, ("id", "source", "leak_item", "leak_excerpt"), described), counts)
+    decision.drop(Dropped(numbers, ("id", "source", *LEAK), described), counts)
 
 
 def _exact(

@@ -23,7 +23,7 @@ from datatools.io.atomic import atomic_path, part_writer
 from datatools.io.source import Source
 from datatools.report.progress import Progress
 from pipelines import curate
-from pipelines.curate_decide import DecideSettings, decide_all, traces
+from pipelines.curate_decide import DecideSettings, Traces, decide_all
 from pipelines.curate_measure import VERSION, MeasureSettings, measured_key
 from pipelines.inputs import sized_parts
 from pipelines.unify_passages import BATCH, STREAMS, PassageSettings, Rows, add_document
@@ -84,9 +84,11 @@ def _decided(keys: Sequence[str], settings: DecideSettings, tally: Counter[str],
     if decided in work.units:
         return decided
     documents = Parts(work, keys, "documents")
-    with part_writer(work.part(decided, "trace"), TRACE) as trace:
-        decision = decide_all(documents, settings, work.path, workers)
-        for rows in traces(documents, decision):
+    decision = decide_all(documents, settings, work.path, workers)
+    with part_writer(work.part(decided, "trace"), TRACE) as trace, Traces(decision, work.path / "trace") as traces:
+        for start, table in documents.batches([*Traces.columns], ~decision.kept):
+            traces.add(start, table)
+        for rows in traces.rows():
             trace.write(rows)
     kept = decision.kept
     masks = {key: kept[documents.starts[place] : documents.starts[place + 1]] for place, key in enumerate(keys)}
