@@ -126,13 +126,13 @@ def curate(
         with ThreadPoolExecutor(1) as background:
             if settings.near:  # while the workers measure, this process has nothing else to do
                 background.submit(load_compiled)
-            keys, tally = measured(units, measure, settings, work, workers, progress)
-        note_measured(work, keys, measure, settings, faults, tally)
-        if not tally["rows_read"]:
-            raise ValueError(nothing_readable(inputs, faults, work, keys))
-        say_notes(work, [measured_key(key) for key in keys], progress)
-        summary = Summary("curate", list(inputs), rows_read=tally["rows_read"], work=str(work.path))
-        write(work, keys, decide, settings, faults, out, summary, tally, workers)
+            found = measured(units, measure, settings, work, workers, progress)
+        note_measured(work, found, measure, settings, faults)
+        if not found.tally["rows_read"]:
+            raise ValueError(nothing_readable(inputs, faults, work, found.keys))
+        say_notes(work, [measured_key(key) for key in found.keys], progress)
+        summary = Summary("curate", list(inputs), rows_read=found.tally["rows_read"], work=str(work.path))
+        write(work, found, decide, settings, faults, out, summary, workers)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 
@@ -172,30 +172,36 @@ def reapply(work_folder: Path, out: Path, settings: CurateSettings, progress: Pr
         _refuse_new_measuring(settings, then["settings"], measure)
         decide = decide_settings(settings, measure)
         faults = [Fault(*fault) for fault in then["faults"]]
-        tally = Counter(then["tally"])
-        summary = Summary("curate", [str(work_folder)], rows_read=tally["rows_read"], work=str(work_folder))
-        progress.say(f"curate: {len(then['keys'])} measured units of {work_folder} → {out}")
+        found = Measured(then["keys"], Counter(then["tally"]), then.get("seconds", {"measuring": None}))
+        summary = Summary("curate", [str(work_folder)], rows_read=found.tally["rows_read"], work=str(work_folder))
+        progress.say(f"curate: {len(found.keys)} measured units of {work_folder} → {out}")
         out.parent.mkdir(parents=True, exist_ok=True)
-        write(work, then["keys"], decide, settings, faults, out, summary, tally, workers)
+        write(work, found, decide, settings, faults, out, summary, workers)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Keys of the parts that hold all documents, in input order; what was counted; seconds by step, where no earlier
+    run had done some of the work."""
+
+    keys: list[str]
+    tally: Counter[str]
+    seconds: dict[str, float | None]
+
+
 def note_measured(
-    work: Work,
-    keys: Sequence[str],
-    measure: MeasureSettings,
-    settings: CurateSettings,
-    faults: Sequence[Fault],
-    tally: Counter[str],
+    work: Work, found: Measured, measure: MeasureSettings, settings: CurateSettings, faults: Sequence[Fault]
 ) -> None:
     """Leave word of a finished measurement for `reapply`."""
     line = {
-        "keys": keys,
+        "keys": found.keys,
         "measure": asdict(measure),
         "settings": _plain(settings),
         "faults": [[fault.source, fault.message, fault.rule] for fault in faults],
-        "tally": dict(tally),
+        "tally": dict(found.tally),
+        "seconds": found.seconds,
     }
     with atomic_path(work.path / MEASURED) as temporary:
         temporary.write_text(json.dumps(line), encoding="utf-8")
@@ -233,13 +239,18 @@ def measured(
     work: Work,
     workers: int,
     progress: Progress,
-) -> tuple[list[str], Counter[str]]:
-    """Keys of the parts that hold all documents, measured and without boilerplate, in input order; what was counted."""
+) -> Measured:
+    """Measure the documents of all units, and take out their boilerplate."""
+    resumed, seconds = bool(work.units), {}
+    began = time.monotonic()
     finished, tally = _run(units, measure, settings.limit, work, workers, progress)
     keys = [unit.key for unit in finished]
+    seconds["measuring"] = None if resumed else round(time.monotonic() - began, 3)
     if settings.boilerplate and tally["rows_read"]:
+        began = time.monotonic()
         keys = _stripped(finished, keys, measure, work, workers, progress, tally)
-    return keys, tally
+        seconds["boilerplate"] = None if resumed else round(time.monotonic() - began, 3)
+    return Measured(keys, tally, seconds)
 
 
 def _run(
@@ -324,29 +335,29 @@ def _records(paragraphs: Parts, documents: Parts, first: Any) -> Iterator[Any]:
 
 def write(
     work: Work,
-    keys: list[str],
+    found: Measured,
     decide: DecideSettings,
     settings: CurateSettings,
     faults: Sequence[Fault],
     out: Path,
     summary: Summary,
-    tally: Counter[str],
     workers: int,
 ) -> None:
     """Decide on the measured documents and write what stays, its trace, and the facts for the report."""
-    documents = Parts(work, keys, "documents")
-    read = [measured_key(key) for key in keys]
+    documents = Parts(work, found.keys, "documents")
+    read = [measured_key(key) for key in found.keys]
     trace_path, _ = companions(out)
     with parquet_writer(trace_path, TRACE) as trace:
         rules = _write_faults(work, read, faults, trace, summary)
         decision = decide_all(documents, decide, work.path, workers)
-        summary.rows_written = _write_decided(documents, decision, settings, out, work.path, trace)
+        with decision.timed("writing"):
+            summary.rows_written = _write_decided(documents, decision, settings, out, work.path, trace)
     summary.dropped = dict(sorted((rules + decision.dropped).items()))
     summary.output = str(out)
     summary.trace = str(trace_path) if trace.written else None
     if not trace.written:
         trace_path.unlink()
-    _write_report(out, documents, decision, settings, summary, tally)
+    _write_report(out, documents, decision, settings, summary, found)
 
 
 def _write_decided(
@@ -418,17 +429,19 @@ def _write_faults(
 
 
 def _write_report(
-    out: Path, documents: Parts, decision: Decision, settings: CurateSettings, summary: Summary, tally: Counter[str]
+    out: Path, documents: Parts, decision: Decision, settings: CurateSettings, summary: Summary, found: Measured
 ) -> None:
     """What `datatools report` shows beyond the files themselves."""
+    rows, size = [summary.rows_read, len(documents)], found.tally["bytes"]
+    before = [[step, *rows, size, seconds] for step, seconds in found.seconds.items()]
     place = work_path(out)  # of a reapplied output it is not the folder that was measured
     place.mkdir(exist_ok=True)
     facts = {
         "command": "curate",
         "settings": _plain(settings),
         "inputs": summary.inputs,
-        "funnel": [["read", summary.rows_read, len(documents), tally["bytes"], None], *decision.funnel],
-        **facts_of(documents, decision, tally),
+        "funnel": [*before, *decision.funnel],
+        **facts_of(documents, decision, found.tally),
     }
     with atomic_path(place / REPORT) as temporary:
         temporary.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")

@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ class Decision:
     """What stays: `kept` over all documents of the parts, and how it came about."""
 
     kept: npt.NDArray[np.bool_]
+    sizes: npt.NDArray[np.int64]  # bytes of text of every document
     steps: list[Dropped] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     funnel: list[list[Any]] = field(default_factory=list)  # step, rows in, rows out, bytes in, seconds
@@ -71,10 +73,18 @@ class Decision:
         self.steps.append(dropped)
         self.dropped.update(rules)
 
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add what the block does to the funnel, as `step`."""
+        rows, size, began = np.count_nonzero(self.kept), self.sizes[self.kept].sum(), time.monotonic()
+        yield
+        seconds = round(time.monotonic() - began, 3)
+        self.funnel.append([step, int(rows), int(np.count_nonzero(self.kept)), int(size), seconds])
+
 
 def decide_all(documents: Parts, settings: DecideSettings, folder: Path, workers: int) -> Decision:
     """Which documents stay. `folder` is for sorting and indexes."""
-    decision = Decision(np.ones(len(documents), bool))
+    decision = Decision(np.ones(len(documents), bool), documents.numbers("bytes"))
     steps: list[tuple[str, Callable[[], None]]] = [("rules", lambda: _rules(documents, settings, decision))]
     if settings.leaks:
         steps.append(("decontaminate", lambda: _leaks(documents, settings, decision)))
@@ -84,9 +94,8 @@ def decide_all(documents: Parts, settings: DecideSettings, folder: Path, workers
     if settings.near:
         steps.append(("near", lambda: _near(documents, settings, earlier, folder, decision, workers)))
     for name, step in steps:
-        rows, began = int(decision.kept.sum()), time.monotonic()
-        step()
-        decision.funnel.append([name, rows, int(decision.kept.sum()), None, round(time.monotonic() - began, 3)])
+        with decision.timed(name):
+            step()
     return decision
 
 

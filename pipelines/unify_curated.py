@@ -63,7 +63,8 @@ def curated_passages(
 ) -> Curated:
     """Curate the sources and cut what is kept into passages."""
     units = plan(sized_parts(sources), identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
-    keys, tally = curate.measured(units, measure, settings, work, workers, progress)
+    found = curate.measured(units, measure, settings, work, workers, progress)
+    keys, tally = found.keys, found.tally
     read = [measured_key(key) for key in keys]
     if not tally["rows_read"]:
         return Curated([], read, read, tally)
