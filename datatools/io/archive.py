@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import IO
 
 from datatools.io.encoding import decode
-from datatools.io.files import HEAD, unique, with_format
+from datatools.io.files import HEAD, UNPACKING, on_one_line, unique, with_format
 from datatools.io.read import describe, is_broken_input
 from datatools.io.read import read as read_source
 from datatools.io.source import LARGEST, Fault, Read, ReadOptions, Source
@@ -39,6 +39,10 @@ def read(source: Source, options: ReadOptions) -> Iterator[Read]:
 def zip_members(source: Source) -> Iterator[tuple[str, bytes | str]]:
     """Name and bytes of each file in a zip, or what is wrong with it."""
     with source.open() as stream, zipfile.ZipFile(stream) as archive:
+        stream.seek(0)
+        first = min((entry.header_offset for entry in archive.infolist()), default=0)
+        if first and stream.read(4) == b"PK\3\4":  # zipfile took the end of an inner archive for the end of this one
+            raise zipfile.BadZipFile("the list of members is cut off")
         entries = [(harmless(member_name(entry)), entry) for entry in archive.infolist() if not entry.is_dir()]
         for name, entry in sorted(entries, key=lambda pair: pair[0]):
             if not is_hidden(name):
@@ -108,9 +112,10 @@ def printable(name: str) -> str:
 
 
 def harmless(name: str) -> str:
-    """The name without leading slashes, drive letters and `..`."""
+    """The name on one line, without leading slashes, drive letters and `..`."""
     parts = name.replace("\\", "/").split("/")
-    return "/".join(part for part in parts if part not in ("", ".", "..") and not part.endswith(":")) or "unnamed"
+    kept = (part for part in parts if part not in ("", ".", "..") and not part.endswith(":"))
+    return on_one_line("/".join(kept)) or "unnamed"
 
 
 def is_hidden(name: str) -> bool:
@@ -131,7 +136,11 @@ def read_member(source: Source, name: str, content: bytes, options: ReadOptions)
         yield Fault(name, "the file is empty", "empty_file")
         return
     filename = name.rpartition("/")[2].rpartition("!")[2]
-    member = with_format(Source(source.path, name, "", data=content), filename, content[:HEAD])
+    try:
+        member = with_format(Source(source.path, name, "", data=content), filename, content[:HEAD])
+    except UNPACKING as error:
+        yield Fault(name, describe(error))
+        return
     if member is None:
         yield Fault(name, "neither text nor a format that can be read", "unknown_type")
     elif member.format in ARCHIVES and "!" in source.name:

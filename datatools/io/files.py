@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-
-import zstandard
 
 from datatools.io.encoding import decode, is_text
 from datatools.io.source import Fault, Source
@@ -41,7 +41,12 @@ MAGIC = (
     (b"PK\x03\x04", "zip"),
     (b"<?xml", "xml"),
 )
+# What would break a line in two or turn its direction around.
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 HEAD = 65_536  # bytes looked at where the extension says nothing
+
+
+UNPACKING = (OSError, EOFError, ValueError, zlib.error)  # what a broken compressed file raises
 
 
 def discover(inputs: Sequence[str]) -> tuple[list[Source], list[Fault]]:
@@ -102,8 +107,11 @@ def unique(name: str, taken: set[str]) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name as valid Unicode: bytes that are not UTF-8 are read as what they most likely are."""
-    raw = os.fsencode(name)
+    """A file name as valid Unicode on one line: bytes that are not UTF-8 are read as what they most likely are."""
+    return on_one_line(_decoded(os.fsencode(name)))
+
+
+def _decoded(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -111,6 +119,15 @@ def printable(name: str) -> str:
     # A name that begins like UTF-16 is no such thing: no file system keeps names with NULs.
     sound = not decoded.undecodable and not decoded.encoding.startswith(("utf-16", "utf-32"))
     return decoded.text if sound else raw.decode("utf-8", "backslashreplace")
+
+
+def on_one_line(name: str) -> str:
+    """The name with control characters, line breaks and changes of direction written out.
+
+    >>> on_one_line("a\\nb.txt")
+    'a\\\\nb.txt'
+    """
+    return CONTROLS.sub(lambda sign: sign[0].encode("unicode_escape").decode(), name)
 
 
 def identify(path: str, name: str) -> Source | Fault:
@@ -127,7 +144,10 @@ def identify(path: str, name: str) -> Source | Fault:
             head = stream.read(HEAD)
     except OSError as error:
         return Fault(name, f"{type(error).__name__}: {error.strerror}")
-    source = with_format(Source(path, name, ""), Path(path).name, head)
+    try:
+        source = with_format(Source(path, name, ""), Path(path).name, head)
+    except UNPACKING as error:
+        return Fault(name, f"{type(error).__name__}: {error}")
     if source is None:
         return Fault(name, "neither text nor a format that can be read", "unknown_type")
     return source
@@ -148,15 +168,12 @@ def with_format(source: Source, filename: str, head: bytes) -> Source | None:
 
 
 def by_content(source: Source, head: bytes) -> Source | None:
-    """The Source as its first bytes show it, or None where they are nothing we know."""
+    """The Source as its first bytes show it, or None where they are nothing we know. Raises one of UNPACKING."""
     if not source.compression and head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
         source = replace(source, compression="gz" if head[0] == 0x1F else "zst")
     if source.compression:
-        try:
-            with source.open() as stream:
-                head = stream.read(HEAD)
-        except (OSError, EOFError, zstandard.ZstdError):
-            return None
+        with source.open() as stream:
+            head = stream.read(HEAD)
     known = next((name for magic, name in MAGIC if head.startswith(magic)), "")
     if known == "zip":
         known = "docx" if b"word/" in head else "xlsx" if b"xl/" in head else "zip"

@@ -95,7 +95,9 @@ def _guarded(source: Source, reader: Callable[[], Iterator[Any]]) -> Iterator[An
 def completed(items: Iterator[Any], source: Source, options: ReadOptions) -> Iterator[Any]:
     """The items with their Documents complete and none too long; a Note before the first that is cut."""
     noted = False
+    nothing = source.start == 0 and source.stop == -1  # part of a file may be without text
     for item in items:
+        nothing = nothing and isinstance(item, Note)
         if isinstance(item, pa.RecordBatch) and pc.max(pc.binary_length(item.column("text"))).as_py() > LONGEST_TEXT:
             yield from completed(map(Document.from_record, item.to_pylist()), source, options)
         elif not isinstance(item, Document):
@@ -107,6 +109,8 @@ def completed(items: Iterator[Any], source: Source, options: ReadOptions) -> Ite
                 yield Note(source.name, f"texts of more than {LONGEST_TEXT:,} characters are cut at sentence ends")
             noted = True
             yield from (complete(piece, options) for piece in pieces(item, source.format in IN_CHARACTERS))
+    if nothing:
+        yield Fault(source.name, "there is no text in it", "empty_file")
 
 
 def complete(document: Document, options: ReadOptions) -> Document:

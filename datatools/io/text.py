@@ -88,11 +88,19 @@ def blocks(stream: IO[str]) -> Iterator[tuple[int, str]]:
     while more := stream.read(LONGEST_PARSED):
         text += more.replace("\0", "").replace("\ufeff", "")
         if len(text) >= LONGEST_PARSED:
-            stop = text.rfind("\n<", LONGEST_PARSED // 2) + 1 or cut(text, LONGEST_PARSED // 2, len(text))
+            stop = last_section(text, LONGEST_PARSED // 2) or cut(text, LONGEST_PARSED // 2, len(text))
             yield start, text[:stop]
             start, text = start + stop, text[stop:]
     if text:
         yield start, text
+
+
+def last_section(text: str, earliest: int) -> int:
+    """Where the last section that begins after `earliest` does: at a mark, or a heading that says what it is; or 0."""
+    if mark := text.rfind("\n<", earliest) + 1:
+        return mark
+    lines = (as_candidate(match) for match in CANDIDATE.finditer(text, earliest))
+    return max((line.start for line in lines if line and line.level < len(STRONG)), default=0)
 
 
 def texts(text: str, name: str, book: Book) -> Iterator[Document]:

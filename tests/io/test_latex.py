@@ -9,12 +9,14 @@ import pytest
 
 from datatools.io.files import discover
 from datatools.io.read import read
-from datatools.io.source import ReadOptions, Source
+from datatools.io.source import Fault, ReadOptions, Source
 from schemas.document import Document
 
 
 def documents(text: str, name: str = "chapter.tex") -> list[Document]:
     found = list(read(Source(name, name, "latex", data=text.encode()), ReadOptions()))
+    if [getattr(item, "rule", "") for item in found] == ["empty_file"]:
+        return []
     assert all(isinstance(item, Document) for item in found)
     return found  # type: ignore[return-value]
 
@@ -98,5 +100,8 @@ def test_no_markup_is_left_in_the_real_textbooks(real_data: Path) -> None:
     found = [item for source in sources for item in read(source, ReadOptions())]
     assert len(found) > 3_000
     for document in found:
+        if isinstance(document, Fault):  # a file of macros
+            assert document.rule == "empty_file"
+            continue
         assert isinstance(document, Document)
         assert not re.search(r"[\\{}$\x00-\x08]", document.text + document.title + "".join(document.section))

@@ -52,6 +52,8 @@ BOOK = """<篇名>草药小识
 
 def documents(text: str, name: str = "007-草药小识.txt") -> list[Document]:
     found = list(read(Source(name, name, "txt", data=text.encode("gb18030")), ReadOptions()))
+    if [getattr(item, "rule", "") for item in found] == ["empty_file"]:
+        return []
     assert all(isinstance(item, Document) for item in found)
     return found  # type: ignore[return-value]
 
