@@ -39,7 +39,8 @@ def read(source: Source, options: ReadOptions) -> Iterator[Read]:
     encoding = encoding_of(source)
     rows = _rows(source, encoding, source.start, source.stop)
     first, rows = beginning(rows, 1)
-    if not first:  # a line so long that it goes through the whole range
+    if not first:  # a line so long that it goes through the whole range; or broken before its first line ends
+        yield from (row for row in rows if isinstance(row, Fault))
         return
     del first
     yield from documents(rows, source, options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from datatools.engine.work import open_work
 from tests.pipelines.command import (
@@ -246,21 +248,39 @@ def test_one_line_of_sixty_megabytes_comes_through(tmp_path: Path, out: Path) ->
     given = jsonl([{"text": passage(1)}, {"text": line}, {"text": passage(2)}])
     assert len(given.encode()) > 60e6
     good(write(tmp_path / "in", {"a.jsonl": given}), "--out", out, "--rules", "none")
-    assert [len(text) for text in texts(out)] == [len(passage(1)), len(line), len(passage(2))]
-    assert texts(out)[1] == line
+    found = rows(out)
+    assert [row["offset"] for row in found] == [1, *[2] * (len(found) - 2), 3]
+    assert len({row["id"] for row in found}) == len(found) > 3
+    assert "".join(row["text"] for row in found[1:-1]) == line
+
+
+def million_empty_rows(path: Path) -> Path:
+    """A table of a million rows without text, and one with some in the middle."""
+    half = 500_000
+    if path.suffix == ".parquet":
+        texts_ = pa.chunked_array([pa.repeat("", half), pa.array([passage(1)]), pa.nulls(half, pa.string())])
+        pq.write_table(pa.table({"text": texts_, "id": pa.array(map(str, range(2 * half + 1)))}), path)
+    elif path.suffix == ".csv":
+        empty_rows = [f"{n},\n" for n in range(2 * half)]
+        lines = ["id,text\n", *empty_rows[:half], f'x,"{passage(1)}"\n', *empty_rows[half:]]
+        path.write_text("".join(lines), encoding="utf-8")
+    else:
+        empty = '{"text": ""}\n' * half
+        path.write_text(empty + jsonl([{"text": passage(1)}]) + empty, encoding="utf-8")
+    return path
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_empty_rows_are_counted_and_lose_nothing(tmp_path: Path, out: Path) -> None:
-    rows_ = ['{"text": ""}\n'] * 100_000
-    rows_[70_000:70_000] = [jsonl([{"text": passage(1)}])]
-    done = good(write(tmp_path / "in", {"a.jsonl": "".join(rows_)}), "--out", out, "--json")
-    assert texts(out) == [passage(1)]
-    assert rows(out)[0]["offset"] == 70_001
-    assert done.summary["dropped"] == {"empty_row": 100_000}
-    assert pq.read_metadata(beside(out, "trace")).num_rows == 100_000
-    only = write(tmp_path / "only", {"a.csv": "text\n" + '""\n' * 1000})
-    done = here("curate", only, "--out", tmp_path / "only.parquet")
+@pytest.mark.parametrize("name, place", [("a.jsonl", 500_001), ("a.csv", 500_002), ("a.parquet", 500_001)])
+def test_a_million_empty_rows_are_counted_and_lose_nothing(tmp_path: Path, out: Path, name: str, place: int) -> None:
+    done = good(million_empty_rows(tmp_path / name), "--out", out, "--json")
+    assert [(row["text"], row["offset"]) for row in rows(out)] == [(passage(1), place)]
+    assert done.summary["dropped"] == {"empty_row": 1_000_000}
+    assert pq.read_metadata(beside(out, "trace")).num_rows == 1_000_000
+
+
+def test_a_table_of_empty_rows_only_is_refused(tmp_path: Path, out: Path) -> None:
+    done = here("curate", write(tmp_path / "only", {"a.csv": "text\n" + '""\n' * 1000}), "--out", out)
     assert (done.code, "nothing readable there (" in done.line) == (2, True), done.stderr
 
 
@@ -344,6 +364,53 @@ def test_a_zip_bomb_is_a_fault_and_its_neighbours_are_read(tmp_path: Path, out: 
     assert [row["source"] for row in rows(out)] == ["a.zip!good.txt", "b.txt"]
     assert [row["source"] for row in trace(out)] == ["a.zip!zeros.txt"]
     assert done.summary["failed"] == {"unreadable": 1}
+
+
+@pytest.mark.parametrize("name", ["a.txt.zst", "a.jsonl.zst", "a.csv.zst", "a.html.zst"])
+def test_a_file_that_unpacks_to_two_gigabytes_is_a_fault_and_its_neighbours_are_read(
+    tmp_path: Path, out: Path, name: str
+) -> None:
+    folder = write(tmp_path / "in", {"b.txt": passage(2)})
+    with (folder / name).open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as packed:
+        for _ in range(2048):
+            packed.write(b"a" * (1 << 20))
+    done = here("curate", folder, "--out", out, "--json")
+    assert (done.code, done.summary["failed"]) == (3, {"unreadable": 1}), done.stderr
+    assert [row["source"] for row in rows(out)] == ["b.txt"]
+    assert [(row["source"], row["rule"]) for row in trace(out)] == [(name, "unreadable")]
+    assert "zip bomb" in trace(out)[0]["excerpt"]
+
+
+@pytest.mark.parametrize("packing, name", [(gzip.compress, "gz"), (zstandard.compress, "zst")])
+def test_a_packed_file_that_is_cut_short_gives_what_can_be_unpacked(
+    tmp_path: Path, out: Path, packing: Callable[[bytes], bytes], name: str
+) -> None:
+    lines = [jsonl([{"text": passage(n, 16)}]) for n in range(900)]
+    packed = packing("".join(lines).encode())
+    text = packing(passage(5000).encode())
+    files = {f"a.jsonl.{name}": packed[:-900], f"b.txt.{name}": text[:-9], "c.txt": passage(5001)}
+    done = here("curate", write(tmp_path / "in", files), "--out", out, "--rules", "none", "--json")
+    assert (done.code, done.summary["failed"]) == (3, {"unreadable": 2}), done.stderr
+    found = texts(out)
+    assert found == [*(passage(n, 16) for n in range(len(found) - 1)), passage(5001)]
+    assert len(found) > 400
+    assert [(row["source"], row["step"], row["rule"]) for row in trace(out)] == [
+        (f"a.jsonl.{name}", "read", "unreadable"),
+        (f"b.txt.{name}", "read", "unreadable"),
+    ]
+
+
+def test_pipes_and_names_in_any_bytes_do_no_harm(tmp_path: Path, out: Path) -> None:
+    folder = write(tmp_path / "in", {"a.txt": passage(1)})
+    os.mkfifo(folder / "pipe.txt")
+    names = {b"\xff\xfe.txt": "\\xff\\xfe.txt", "感冒.txt".encode("gb18030"): "感冒.txt", b"a\nb.txt": "a\\nb.txt"}
+    for number, name in enumerate(names, 2):
+        (folder / os.fsdecode(name)).write_text(passage(number), encoding="utf-8")
+    good(folder, "--out", out)
+    assert {row["source"] for row in rows(out)} == {"a.txt", *names.values()}
+    assert [(row["source"], row["rule"]) for row in trace(out)] == [("pipe.txt", "unknown_type")]
+    done = here("curate", folder / "pipe.txt", "--out", tmp_path / "x.parquet")
+    assert (done.code, "pipe.txt: neither a file nor a folder" in done.line) == (2, True), done.stderr
 
 
 def test_loops_of_links_end(tmp_path: Path, out: Path) -> None:
