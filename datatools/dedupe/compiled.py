@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -31,6 +33,10 @@ def _load() -> Any:
 
 
 _numba = _load()
+_SETTING = threading.Lock()  # modules are imported in threads too
+
+
+_SETTING = Lock()  # numba's one setting, changed for a moment: threads that load modules take turns
 
 
 def cache_folder() -> str:
@@ -49,17 +55,18 @@ def cache_folder() -> str:
 
 def compiled(function: Function) -> Function:
     """`function` compiled at its first call; it lets go of the interpreter's lock while it runs."""
-    before, folder = _numba.config.CACHE_DIR, cache_folder()
-    if not folder:
-        return _numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
-    # numba looks at the setting once, here; what others compile keeps its own place.
-    _numba.config.CACHE_DIR = folder
-    try:
-        return _numba.njit(nogil=True, cache=True)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # "no locator available": the folder refused a file after all
-        return _numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
-    finally:
-        _numba.config.CACHE_DIR = before
+    with _SETTING:
+        before, folder = _numba.config.CACHE_DIR, cache_folder()
+        if not folder:
+            return _numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+        # numba looks at the setting once, here; what others compile keeps its own place.
+        _numba.config.CACHE_DIR = folder
+        try:
+            return _numba.njit(nogil=True, cache=True)(function)  # type: ignore[no-any-return]
+        except RuntimeError:  # "no locator available": the folder refused a file after all
+            return _numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+        finally:
+            _numba.config.CACHE_DIR = before
 
 
 def inlined(function: Function) -> Function:
