@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -33,9 +32,6 @@ def _load() -> Any:
 
 
 _numba = _load()
-_SETTING = threading.Lock()  # modules are imported in threads too
-
-
 _SETTING = Lock()  # numba's one setting, changed for a moment: threads that load modules take turns
 
 
