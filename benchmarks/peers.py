@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,27 +36,23 @@ def _shingles(text: str) -> set[str]:
 
 def datatools(path: Path, workers: int) -> Iterator[str]:
     """The library of this project, from parquet to the ids that stay."""
+    from datatools.engine.startup import without_pandas
+
+    without_pandas()
     import numpy as np
     import pyarrow as pa
 
-    from datatools.dedupe.near import Near, band_table, near_duplicates, parquet_batches
-    from datatools.dedupe.sets import in_order
+    from datatools.dedupe.near import Near, near_duplicates, parquet_batches
+    from datatools.dedupe.signed import write_bands
 
     settings = Near(threshold=THRESHOLD)
-    batches = parquet_batches([path])
-    with ThreadPoolExecutor(workers) as pool:
-        signed = in_order(lambda batch: band_table(batch[1]["text"], settings), batches(["text"]), pool, 2 * workers)
-        tables = list(signed)
-    bands = pa.concat_tables(tables)
-
-    def keys(columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
-        yield 0, bands.select(columns).combine_chunks()
-
+    texts = parquet_batches([path])
     with tempfile.TemporaryDirectory() as folder:
-        drops = near_duplicates(keys, batches, len(bands), Path(folder, "near"), settings, workers=workers)
-    kept = np.ones(len(bands), bool)
+        bands, count = write_bands(texts, Path(folder, "bands.arrow"), settings, workers=workers)
+        drops = near_duplicates(bands, texts, count, Path(folder, "near"), settings, workers=workers)
+    kept = np.ones(count, bool)
     kept[drops.numbers] = False
-    for start, table in batches(["id"]):
+    for start, table in texts(["id"]):
         yield from table["id"].filter(pa.array(kept[start : start + len(table)])).to_pylist()
 
 
