@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import IO
 
 from datatools.io.encoding import decode
-from datatools.io.files import HEAD, UNPACKING, on_one_line, unique, with_format
+from datatools.io.files import HEAD, UNPACKING, unique, with_format
 from datatools.io.read import describe, is_broken_input
 from datatools.io.read import read as read_source
 from datatools.io.source import LARGEST, Fault, Read, ReadOptions, Source
@@ -112,10 +112,9 @@ def printable(name: str) -> str:
 
 
 def harmless(name: str) -> str:
-    """The name on one line, without leading slashes, drive letters and `..`."""
+    """The name without leading slashes, drive letters and `..`."""
     parts = name.replace("\\", "/").split("/")
-    kept = (part for part in parts if part not in ("", ".", "..") and not part.endswith(":"))
-    return on_one_line("/".join(kept)) or "unnamed"
+    return "/".join(part for part in parts if part not in ("", ".", "..") and not part.endswith(":")) or "unnamed"
 
 
 def is_hidden(name: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,8 +40,6 @@ MAGIC = (
     (b"PK\x03\x04", "zip"),
     (b"<?xml", "xml"),
 )
-# What would break a line in two or turn its direction around.
-CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 HEAD = 65_536  # bytes looked at where the extension says nothing
 
 
@@ -107,11 +104,8 @@ def unique(name: str, taken: set[str]) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name as valid Unicode on one line: bytes that are not UTF-8 are read as what they most likely are."""
-    return on_one_line(_decoded(os.fsencode(name)))
-
-
-def _decoded(raw: bytes) -> str:
+    """A file name as valid Unicode: bytes that are not UTF-8 are read as what they most likely are."""
+    raw = os.fsencode(name)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -119,15 +113,6 @@ def _decoded(raw: bytes) -> str:
     # A name that begins like UTF-16 is no such thing: no file system keeps names with NULs.
     sound = not decoded.undecodable and not decoded.encoding.startswith(("utf-16", "utf-32"))
     return decoded.text if sound else raw.decode("utf-8", "backslashreplace")
-
-
-def on_one_line(name: str) -> str:
-    """The name with control characters, line breaks and changes of direction written out.
-
-    >>> on_one_line("a\\nb.txt")
-    'a\\\\nb.txt'
-    """
-    return CONTROLS.sub(lambda sign: sign[0].encode("unicode_escape").decode(), name)
 
 
 def identify(path: str, name: str) -> Source | Fault:

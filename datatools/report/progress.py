@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LINE_EVERY = 10.0  # seconds between lines where stderr is no terminal
+
+
+# What would break a line in two, turn its direction around, or steer the terminal: names of files may hold it.
+CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def on_one_line(words: str) -> str:
+    """The words with control characters, line breaks and changes of direction written out.
+
+    >>> print(on_one_line("a\\nb.txt: empty"))
+    a\\nb.txt: empty
+    """
+    return CONTROLS.sub(lambda sign: sign[0].encode("unicode_escape").decode(), words)
 
 
 @dataclass
@@ -22,7 +36,7 @@ class Progress:
     def say(self, line: str) -> None:
         """One line on stderr."""
         if not self.quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(on_one_line(line), file=sys.stderr, flush=True)
 
     def warn(self, warning: str) -> None:
         """A line that is shown at its first occurrence only."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from datatools.report.progress import on_one_line
+
 PROBLEMS_SHOWN = 10
 
 
@@ -56,7 +58,7 @@ class Summary:
             lines.append(f"  dropped  {_counts(self.dropped)}{_see(self.trace)}")
         if self.failed:
             lines.append(f"  failed   {_counts(self.failed)}{_see(self.failed_rows or self.trace)}")
-        lines += [f"           {problem}" for problem in self.problems[:PROBLEMS_SHOWN]]
+        lines += [f"           {on_one_line(problem)}" for problem in self.problems[:PROBLEMS_SHOWN]]
         if len(self.problems) > PROBLEMS_SHOWN:
             lines.append(f"           and {len(self.problems) - PROBLEMS_SHOWN} more")
         if self.requests["sent"] or self.requests["cached"]:
