@@ -1,21 +1,25 @@
 """Speed, memory and recall of `datatools curate`, beside datatrove, rensa and a plain datasketch script.
 
-    python -m benchmarks.curate CORPUS --folder SCRATCH [--peers PYTHON] [--times 1,4,16] [--runs 3] [--workers 2]
+    python -m benchmarks.curate CORPUS --folder SCRATCH [--peers PYTHON] [--planted FOLDER] [--times 1,4,16] [--runs 3]
+                                [--workers 2] [--limit 600]
 
-CORPUS is anything `datatools` reads. Three parts, each on files made in SCRATCH (kept, and used again):
+CORPUS is anything `datatools` reads. Three parts, on files in SCRATCH (kept, and used again):
 
-end to end   curate with its default settings on the corpus and on copies of it grown by `benchmarks.planted`
+end to end   curate with its default settings on the corpus and on copies of it grown by `benchmarks.planted`: the
+             whole, and every step as the run itself timed it
 near alone   near duplicates from parquet to the ids that stay, on the same files
-planted      a subset of the corpus with planted duplicates of known Jaccard: every program, what it found and lost
+planted      a corpus with planted duplicates of known Jaccard: every program, what it found and lost; and all of curate
 
-PYTHON is the interpreter of an environment with the peers (pip install datatrove[processing,io] spacy jieba rensa
-datasketch); one that is not installed is left out with a line. The peers see the planted file alone, because datatrove
-would take minutes for the whole corpus; datatools runs on that file too, in the same run. MB are of UTF-8 text.
+The planted corpus is a subset of CORPUS, or FOLDER with `docs.parquet` (`id`, `text`) and `truth.parquet` (`id_a`,
+`id_b`, `jaccard`, `kind`: near, exact; any other kind must stay). PYTHON is the interpreter of an environment with the
+peers (pip install datatrove[processing,io] spacy jieba rensa datasketch); one that is not installed or takes longer
+than --limit seconds is left out with a line. MB are of UTF-8 text.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
@@ -28,7 +32,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Measured, measure
-from benchmarks.planted import Pair, grow, plant, score, sections
+from benchmarks.planted import Pair, grow, plant, read_planted, score, sections
 from datatools.dedupe.minhash import PERMUTATIONS
 
 PEERS = ("rensa", "datasketch", "datatrove")
@@ -42,26 +46,31 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--peers", default="", help="python of an environment with the peers")
+    parser.add_argument("--planted", type=Path, help="folder with docs.parquet and truth.parquet")
     parser.add_argument("--times", default="1,4,16")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds for a run of a peer")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     print(f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
-    print(f"Python {platform.python_version()}, {PERMUTATIONS} permutations; {_versions(arguments.peers)}\n")
-    texts = list(sections(arguments.corpus))
-    files = {}
-    for times in map(int, arguments.times.split(",")):
-        files[times] = arguments.folder / f"x{times}.parquet"
-        if not files[times].exists():
-            grow(texts, times, files[times])
-    _heading("end to end")
-    for times, file in files.items():
-        _line(f"curate, {times}×", file, [_curate(file, arguments) for _ in range(arguments.runs)])
-    _heading("near alone")
+    print(f"Python {platform.python_version()}, {PERMUTATIONS} permutations; {_versions(arguments.peers)}")
+    files = {times: arguments.folder / f"x{times}.parquet" for times in map(int, arguments.times.split(","))}
+    missing = [times for times, file in files.items() if not file.exists()]
+    texts = list(sections(arguments.corpus)) if missing or not arguments.planted else []
+    for times in missing:
+        grow(texts, times, files[times])
+    _end_to_end(files, arguments)
+    _heading(f"near alone, median of {arguments.runs}")
     for times, file in files.items():
         _line(f"near, {times}×", file, [_near("datatools", file, arguments)[0] for _ in range(arguments.runs)])
-    _planted(texts, arguments)
+    if arguments.planted:
+        file, pairs = arguments.planted / "docs.parquet", read_planted(arguments.planted / "truth.parquet")
+    else:
+        file = arguments.folder / "planted.parquet"
+        table, pairs = plant(texts, *PLANTED)
+        pq.write_table(table, file)
+    _planted(file, pairs, arguments)
 
 
 def _versions(peers: str) -> str:
@@ -90,7 +99,7 @@ def _line(name: str, file: Path, runs: list[Measured]) -> float:
         f" {peak / 1e6:.0f} |",
         flush=True,
     )
-    return size / wall
+    return float(size / wall)
 
 
 def _megabytes(file: Path) -> float:
@@ -99,39 +108,63 @@ def _megabytes(file: Path) -> float:
         return float(sum(pc.sum(pc.binary_length(batch["text"])).as_py() or 0 for batch in batches)) / 1e6
 
 
-def _curate(file: Path, arguments: argparse.Namespace) -> Measured:
+def _end_to_end(files: dict[int, Path], arguments: argparse.Namespace) -> None:
+    steps: dict[int, dict[str, tuple[float, float]]] = {}
+    _heading(f"end to end, median of {arguments.runs}")
+    for times, file in files.items():
+        found = [_curate(file, arguments) for _ in range(arguments.runs)]
+        _line(f"curate, {times}×", file, [run for run, _ in found])
+        steps[times] = _medians([funnel for _, funnel in found])
+    print(f"\n| step | {' | '.join(f'{times}×: s | MB/s' for times in steps)} |\n|{'---|' * (1 + 2 * len(steps))}")
+    for step in next(iter(steps.values())):
+        cells = [
+            f"{seconds:.2f} | {size / max(seconds, 1e-3):,.0f}" for seconds, size in (s[step] for s in steps.values())
+        ]
+        print(f"| {step} | {' | '.join(cells)} |")
+
+
+def _curate(file: Path, arguments: argparse.Namespace) -> tuple[Measured, list[list[object]]]:
+    """One run, and its funnel: step, rows in, rows out, bytes in, seconds."""
     out = arguments.folder / "curated.parquet"
     command = [sys.executable, "-m", "datatools", "curate", str(file), "--out", str(out), "--fresh", "--quiet"]
-    return measure([*command, "--workers", str(arguments.workers)])
+    found = measure([*command, "--workers", str(arguments.workers)])
+    return found, json.loads(out.with_suffix(".work").joinpath("report.json").read_text(encoding="utf-8"))["funnel"]
+
+
+def _medians(funnels: list[list[list[object]]]) -> dict[str, tuple[float, float]]:
+    """Seconds, and MB that went in, of every step."""
+    steps: dict[str, tuple[float, float]] = {}
+    for rows in zip(*funnels, strict=True):
+        seconds = statistics.median(float(str(row[4])) for row in rows)
+        steps[str(rows[0][0])] = seconds, float(str(rows[0][3])) / 1e6
+    return steps
 
 
 def _near(name: str, file: Path, arguments: argparse.Namespace) -> tuple[Measured, set[str]]:
     kept = arguments.folder / f"kept-{name}.txt"
     command = [sys.executable, "-m", "benchmarks.peers"] if name == "datatools" else [arguments.peers, SCRIPT]
-    result = measure([*command, name, str(file), str(kept), str(arguments.workers)])
+    limit = None if name == "datatools" else arguments.limit
+    result = measure([*command, name, str(file), str(kept), str(arguments.workers)], limit)
     return result, set(kept.read_text(encoding="utf-8").split("\n"))
 
 
-def _planted(texts: list[str], arguments: argparse.Namespace) -> None:
+def _planted(file: Path, pairs: list[Pair], arguments: argparse.Namespace) -> None:
     """Every program on a file with planted duplicates: speed, then what it found."""
-    file = arguments.folder / "planted.parquet"
-    table, pairs = plant(texts, *PLANTED)
-    pq.write_table(table, file)
-    documents = set(table["id"].to_pylist())
+    documents = set(pq.read_table(file, columns=["id"])["id"].to_pylist())
     speed: dict[str, float] = {}
     found: dict[str, set[str]] = {}
     _heading(f"planted, {len(documents):,} documents")
     for name in ("datatools", *(PEERS if arguments.peers else ())):
         try:
             runs = [_near(name, file, arguments) for _ in range(arguments.runs if name == "datatools" else 1)]
-        except RuntimeError as error:
-            print(f"{name} left out: {str(error).strip().splitlines()[-1]}")
+        except (RuntimeError, TimeoutError) as error:
+            print(f"| {name} | left out: {str(error).strip().splitlines()[-1]} |")
             continue
-        speed[name], found[name] = _line(name, file, [run for run, _ in runs]), runs[-1][1]
+        speed[name], found[name] = _line(f"{name}, near alone", file, [run for run, _ in runs]), runs[-1][1]
+    whole = _line("datatools, all of curate", file, [_curate(file, arguments)[0] for _ in range(arguments.runs)])
     for name in list(speed)[1:]:
-        print(
-            f"\ndatatools / {name}: {speed['datatools'] / speed[name]:.1f} × (start of the interpreter counted)", end=""
-        )
+        near = f"{speed['datatools'] / speed[name]:.1f} × as fast in near alone"
+        print(f"\nBeside {name}, datatools is {near}, and all of curate {whole / speed[name]:.1f} × as fast.", end="")
     print()
     _recall(pairs, documents, found)
 

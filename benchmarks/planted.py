@@ -171,6 +171,13 @@ def _spliced(text: str, target: float, other: str, dice: random.Random) -> str:
     return text[:length] + rest if dice.random() < 0.5 else rest + text[len(text) - length :]
 
 
+def read_planted(truth: Path) -> list[Pair]:
+    """Pairs from a parquet of `id_a`, `id_b`, `jaccard` and `kind` (near, exact; any other kind must stay)."""
+    columns = pq.read_table(truth, columns=["id_a", "id_b", "jaccard", "kind"]).to_pydict()
+    kinds = [kind if kind in ("near", "exact") else "apart" for kind in columns["kind"]]
+    return [Pair(*pair) for pair in zip(columns["id_a"], columns["id_b"], columns["jaccard"], kinds, strict=True)]
+
+
 def score(pairs: list[Pair], documents: set[str], kept: set[str]) -> dict[str, Any]:
     """Recall by bin and kind, and what was removed though it is like nothing that is.
 
