@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import os
+import resource
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import aiohttp
 import httpx2
 import openai
 
@@ -17,22 +20,26 @@ from datatools.llm.request import Request
 
 TIMEOUT = 120.0  # seconds a whole reply may take
 CONNECT_SECONDS = 10.0
-CONNECTIONS = 8192  # the runner's limit is the one that counts
 KEEP_ALIVE_SECONDS = 4.0  # below the 5 s after which uvicorn-based servers close: else the next call meets a reset
-
-
-class _Client(openai.AsyncOpenAI):
-    """openai's client without the headers that describe this machine."""
-
-    def platform_headers(self) -> dict[str, str]:
-        return {}
+OPEN_FILES = 16_384  # a connection is a file, and systems begin with 1,024
+ERRORS: dict[int, type[openai.APIStatusError]] = {
+    400: openai.BadRequestError,
+    401: openai.AuthenticationError,
+    403: openai.PermissionDeniedError,
+    404: openai.NotFoundError,
+    409: openai.ConflictError,
+    422: openai.UnprocessableEntityError,
+    429: openai.RateLimitError,
+}
 
 
 class Endpoint:
     """A model behind a base URL such as `https://api.example.com/v1`; close it, or use it as `async with`.
 
-    `timeout` is the total in seconds for one attempt: the client's own timeout counts per read, so that a server which
-    sends a byte now and then would never be given up. ValueError for a URL that is none.
+    `timeout` is the total in seconds for one attempt. ValueError for a URL that is none.
+
+    Calls go straight to aiohttp, and errors are openai's: its client takes five times aiohttp's CPU for a call
+    (`benchmarks/runner.py`), most of it for URLs and headers that are the same every time.
     """
 
     def __init__(self, base_url: str, model: str, api_key: str = "", timeout: float = TIMEOUT) -> None:
@@ -42,13 +49,13 @@ class Endpoint:
         self.timeout = timeout
         self.identity = identity(self.base_url)
         self.refused: set[str] = set()  # names of parameters that it has answered 400 to
-        limits = httpx2.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS)
-        seconds = httpx2.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
-        # A proxy from the environment is for the world outside, not for a server on this machine.
-        transport = openai.DefaultAioHttpClient(limits=limits, timeout=seconds, trust_env=not is_local(self.base_url))
-        self._client = _Client(
-            base_url=self.base_url, api_key=api_key or "none", max_retries=0, timeout=seconds, http_client=transport
-        )
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Endpoint:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def post(self, request: Request) -> bytes:
         """The body of a reply with status 200, not looked into.
@@ -66,8 +73,34 @@ class Endpoint:
                 return await self._send(self._renamed(values))
 
     async def _send(self, parameters: Mapping[str, Any]) -> bytes:
+        if self._session is None:
+            self._session = self._open()
         body = json.dumps({"model": self.model, **parameters}, ensure_ascii=False).encode()
-        return await self._client.post("/chat/completions", content=body, cast_to=bytes)
+        async with self._session.post(f"{self.base_url}/chat/completions", data=body) as response:
+            raw = await response.read()
+            if response.status >= 300:
+                raise refusal(response.status, response.headers, raw)
+            return raw
+
+    def _open(self) -> aiohttp.ClientSession:
+        """A session whose number of connections the runner's limit decides."""
+        _allow_open_files(OPEN_FILES)
+        secure = self.base_url.startswith("https:")
+        connector = aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=httpx2.create_ssl_context() if secure else True
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS)),
+            headers={
+                "Authorization": f"Bearer {self.api_key or 'none'}",
+                "Content-Type": "application/json",
+                "User-Agent": "datatools",
+            },
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # A proxy from the environment is for the world outside, not for a server on this machine.
+            trust_env=not is_local(self.base_url),
+        )
 
     def _renamed(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters under the names this endpoint takes: OpenAI's reasoning models know no `max_tokens`."""
@@ -76,7 +109,34 @@ class Endpoint:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> openai.APIStatusError:
+    """openai's exception for a reply that is not 200, with the error object or the text it came with as `body`."""
+    text = raw.decode(errors="replace").strip()
+    body: object = text
+    with contextlib.suppress(ValueError, RecursionError):
+        body = json.loads(text)
+    if isinstance(body, Mapping):
+        body = body.get("error", body)
+    said = body.get("message") if isinstance(body, Mapping) else None
+    kind = ERRORS.get(status, openai.InternalServerError if status >= 500 else openai.APIStatusError)
+    # The body is read and decoded: what said how long and how packed it was does not hold any more.
+    kept = {
+        name: value for name, value in headers.items() if name.lower() not in ("content-encoding", "content-length")
+    }
+    response = httpx2.Response(status, headers=kept, request=httpx2.Request("POST", "http://endpoint"))
+    return kind(f"Error code: {status}{f' - {said}' if said else ''}", response=response, body=body)
+
+
+def _allow_open_files(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def identity(url: str) -> str:
