@@ -8,7 +8,7 @@ passages again and finds its replies there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,7 @@ from datatools.io.atomic import part_writer
 from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key
 from datatools.llm.errors import Failure
 from datatools.llm.journal import Journal
+from datatools.llm.provider import Provider
 from datatools.llm.reply import plain_text
 from datatools.llm.request import Reply, Request
 from datatools.llm.runner import Runner, Settings, run_ordered
@@ -34,6 +35,7 @@ from prompts.load import Prompt, load
 from schemas.document import SOURCE_TYPES, Document
 from schemas.trace import FAILED, TRACE
 
+IN_PROCESS = "transformers:"
 OPENAI = "https://api.openai.com/v1"
 TRIES = 2  # a reply that fails a check is asked for once more
 _STREAMS = {"pairs": PAIRS, "trace": TRACE, "failed": FAILED}
@@ -61,13 +63,24 @@ class _Asked:
     checks: dict[str, Any]
 
 
+def _provider(settings: UnifySettings, run: UnifyRun) -> Callable[[], Provider]:
+    """What makes the provider once the loop runs. Raises ValueError for a key or a model that is not there."""
+    if settings.model.startswith(IN_PROCESS):
+        from datatools.llm.transformers_model import TransformersModel  # brings torch along
+
+        loaded = TransformersModel(settings.model)
+        return lambda: loaded
+    url = settings.base_url or OPENAI
+    key = api_key(run.api_key_env, url)
+    return lambda: Endpoint(url, settings.model, key, run.timeout or TIMEOUT)
+
+
 class ModelGenerator:
     """Writes the pairs of passages with a model; made before any work begins, so that a bad setting stops at once."""
 
     def __init__(self, settings: UnifySettings, run: UnifyRun) -> None:
         self._settings, self._run = settings, run
-        self._url = settings.base_url or OPENAI
-        self._key = api_key(run.api_key_env, self._url)
+        self._provider = _provider(settings, run)
         languages = ("zh", "en") if settings.language == "same" else (settings.language,)
         self._prompts: dict[tuple[str, str, str], Prompt] = {
             (step, language, source_type): load("unify", step, language, source_type, settings.prompts)
@@ -94,11 +107,10 @@ class ModelGenerator:
         attempts = Settings().attempts if self._run.attempts is None else self._run.attempts
         concurrency = self._run.concurrency or Settings().concurrency
         settings = Settings(attempts=attempts, concurrency=concurrency, retry_failed=self._run.retry_failed)
-        endpoint = Endpoint(self._url, self._settings.model, self._key, self._run.timeout or TIMEOUT)
         with Journal(work.journal) as journal:
             if lost := journal.unfinished():
                 progress.say(f"unify: {lost} calls were under way when an earlier run ended; they may have been billed")
-            async with Runner(endpoint, journal, settings) as runner:
+            async with Runner(self._provider(), journal, settings) as runner:
                 try:
                     made = run_ordered(
                         merge.passages(),

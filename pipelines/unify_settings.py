@@ -45,6 +45,8 @@ class UnifySettings:
             raise ValueError(f"--{'rewrite-pairs' if self.rewrite_pairs else 'base-url'}: needs --model NAME")
         if self.reasoning_effort is not None and not self.reasoning_effort.isalpha():
             raise ValueError(f"--reasoning-effort {self.reasoning_effort!r}: must be a word, such as low or none")
+        if self.base_url and self.model.startswith("transformers:"):
+            raise ValueError(f"--model {self.model}: runs in this process, so there is no --base-url")
         if self.base_url and not self.base_url.strip().startswith(("http://", "https://")):
             raise ValueError(f"--base-url {self.base_url}: must look like http://localhost:8000/v1")
 

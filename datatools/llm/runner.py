@@ -12,11 +12,11 @@ from typing import TypeAlias
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
 
-from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, Stopped, classify
 from datatools.llm.journal import Counts, Journal
 from datatools.llm.limits import Limit
 from datatools.llm.ordered import run_ordered
+from datatools.llm.provider import Provider
 from datatools.llm.reply import decode, parse, usage
 from datatools.llm.request import Reply, Request, canonical, key
 
@@ -81,7 +81,7 @@ class Runner:
     and are journalled, everything else raises Stopped.
     """
 
-    def __init__(self, endpoint: Endpoint, journal: Journal, settings: Settings = Settings()) -> None:
+    def __init__(self, endpoint: Provider, journal: Journal, settings: Settings = Settings()) -> None:
         self.endpoint = endpoint
         self.journal = journal
         self.settings = settings
