@@ -7,6 +7,7 @@ character may become; docs/formats.md shows it to users.
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -173,7 +174,7 @@ def _compiled(texts: Sequence[str]) -> list[str]:
 
 def _through_table(texts: Sequence[str]) -> list[str]:
     """TABLE applied to every text."""
-    from datatools.clean import text_kernels as kernels
+    from datatools.clean import normalise_kernels as kernels
 
     codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
     becomes, _ = _tables()
@@ -204,13 +205,16 @@ def _through_kernel(
     codes: npt.NDArray[np.uint32], ends: npt.NDArray[np.int64], *, marked: bool
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Characters of the texts normalised, where each ends, and whether the kernel could do it."""
-    from datatools.clean import text_kernels as kernels
+    from datatools.clean import normalise_kernels as kernels
 
     out, plain = np.empty(len(codes) + 1, np.uint32), np.empty(len(ends), np.bool_)
     out_ends = np.empty(len(ends), np.int64)
     becomes, signs = _tables()
     sizes = (_WRAPPED_HAN, _WRAPPED_LATIN, _ORPHAN)
-    kernels.normalise(codes, ends, becomes, signs, kernels.ODD if marked else 0, *sizes, out, out_ends, plain)
+    longest = int(np.diff(ends, prepend=0).max(initial=0))
+    scratch = np.empty(longest if marked else 0, np.uint32)
+    odd = kernels.ODD if marked else 0
+    kernels.normalise(codes, ends, becomes, signs, odd, *sizes, scratch, out, out_ends, plain)
     return out[: out_ends[-1]], out_ends, plain
 
 
@@ -242,8 +246,8 @@ def _normalised(texts: pa.Array) -> pa.Array:
 
 @lru_cache(maxsize=1)
 def _tables() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
-    """What every character of the first plane becomes, and what the kernel must know of it: bits of `text_kernels`."""
-    from datatools.clean import text_kernels as kernels
+    """What every character of the first plane becomes, and what the kernels must know of it: their bits."""
+    from datatools.clean import normalise_kernels as kernels
 
     becomes = np.arange(0x10000, dtype=np.uint32)
     for character, other in TABLE.items():
@@ -256,7 +260,9 @@ def _tables() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
         (kernels.NUMERAL, "一二三四五六七八九十"),
         (kernels.ABOVE, "上右"),
         (kernels.PREPARED, "件各为作锉捣药咀剉末"),
-        (kernels.ODD, "<"),
+        (kernels.ODD, "<\u0130\u0131"),  # tags; what regular expressions take for an i of .GIF
+        (kernels.ALPHANUMERIC, string.ascii_letters),
+        (kernels.SPECIAL, "\n \\TSbjgBJG"),  # white space, and where `kernels` looks for residue
     ):
         signs[[ord(character) for character in members]] |= bit
     signs[0x3400:0xA000] |= kernels.HAN
@@ -265,12 +271,13 @@ def _tables() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
         if character.isspace():
             signs[code] |= kernels.BLANK
         if character.isdecimal():
-            signs[code] |= kernels.DIGIT
+            signs[code] |= kernels.DIGIT | kernels.ALPHANUMERIC
         # May have to be composed with what stands before it, or is itself another character in NFC.
         if unicodedata.category(character)[0] == "M" or not unicodedata.is_normalized("NFC", character):
             signs[code] |= kernels.ODD
     signs[0x1100:0x1200] |= kernels.ODD  # Hangul in parts
     signs[0xD800:0xE000] |= kernels.ODD
+    signs[(becomes != np.arange(0x10000)) | (signs & kernels.ODD > 0)] |= kernels.SPECIAL
     return becomes, signs
 
 

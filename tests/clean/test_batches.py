@@ -41,6 +41,33 @@ def test_many_wrapped_books_are_joined_as_each_is():
     assert normal.normalise_all(many) == [normal.normalise(text) for text in many]
 
 
+def test_residue_is_left_out_of_many_texts_as_of_each():
+    pieces = (
+        *(
+            "\\",
+            "\\x",
+            "\\r",
+            "\\p",
+            "\\ps1",
+            "\\p04-34a1.bmp",
+            "\\pa1.bMp\\r",
+            "\\pf1\\r",
+            "p",
+            "s",
+            "x",
+            "r",
+            "n",
+            "t",
+        ),
+        *(".bmp", ".JPG", ".gif", ".Gif", ".bm", "bmp", "-", "_", "/", ".", "a", "1", "23", "456", "abc", "Z"),
+        *("KT", "HT", "FS", "KT ", "K", "T", "H", "S", "F", "目", "人", "一", " ", "\n", "\u3000", "。", "Ａ", "１"),
+        *("\u0661", "\ue000", "\u200b"),
+    )
+    dice = random.Random(5)
+    many = ["".join(dice.choices(pieces, k=dice.randrange(24))) for _ in range(20_000)]
+    assert normal.normalise_all(many) == [normal.normalise(text) for text in many]
+
+
 def test_a_very_long_text_is_normalised_too():
     text = "五％葡萄糖 ５００ ml\n" * 150_000
     assert normal.normalise_all([text, text[:20]]) == [normal.normalise(text), normal.normalise(text[:20])]
