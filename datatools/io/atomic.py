@@ -9,10 +9,14 @@ from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 TEMPORARY = ".tmp"
+GROUP_BYTES = 32 << 20  # of text, with which a row group is full however few its rows
 
 
 @contextmanager
@@ -56,7 +60,7 @@ _REPEATING = frozenset(
 
 
 class RowGroupWriter:
-    """A parquet file written in row groups of a fixed number of rows, however the rows arrive.
+    """A parquet file written in row groups of a fixed number of rows, or GROUP_BYTES of text, however the rows arrive.
 
     The same rows give the same bytes whatever the size of the tables they come in. A row group is compressed in the
     background while the next one is gathered: an error there is raised by the next `write`, or by `close`.
@@ -67,7 +71,7 @@ class RowGroupWriter:
         self.written = 0
         self._rows = rows
         self._pending: list[pa.Table] = []
-        self._count = 0
+        self._count = self._bytes = 0
         self._background = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
         # A dictionary of texts that never repeat costs a third of the time and is thrown away again.
@@ -79,7 +83,8 @@ class RowGroupWriter:
         """Add rows; whole row groups go to the file."""
         self._pending.append(table.select(self.schema.names).cast(self.schema))
         self._count += table.num_rows
-        if self._count >= self._rows:
+        self._bytes += int(_text_bytes(table).sum())
+        if self._count >= self._rows or self._bytes >= GROUP_BYTES:
             self._flush(whole_groups_only=True)
 
     def close(self) -> None:
@@ -103,18 +108,32 @@ class RowGroupWriter:
         if not self._pending:
             return
         table = pa.concat_tables(self._pending)
-        while table.num_rows >= self._rows or (table.num_rows and not whole_groups_only):
-            group, table = table.slice(0, self._rows).combine_chunks(), table.slice(self._rows)
+        ends = np.cumsum(_text_bytes(table))
+        while table.num_rows:
+            # By the rows alone, not by the tables they came in, so that the same rows give the same groups.
+            rows = min(self._rows, 1 + int(np.searchsorted(ends, GROUP_BYTES)))
+            if rows > table.num_rows and whole_groups_only:
+                break
+            group, table = table.slice(0, rows).combine_chunks(), table.slice(rows)
+            ends = ends[rows:] - (ends[rows - 1] if rows <= len(ends) else 0)
             self._wait()
             self._writing = self._background.submit(self._writer.write_table, group, row_group_size=self._rows)
             self.written += group.num_rows
         self._pending, self._count = [table], table.num_rows
+        self._bytes = int(ends[-1]) if len(ends) else 0
 
     def _wait(self) -> None:
         # One row group at a time: what is being written and what is being gathered is all that is in memory.
         if self._writing is not None:
             self._writing.result()
             self._writing = None
+
+
+def _text_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Bytes of every row's text; zeros where the table has none."""
+    if "text" not in table.schema.names:
+        return np.zeros(table.num_rows, np.int64)
+    return np.asarray(pc.fill_null(pc.binary_length(table["text"]), 0).to_numpy(), np.int64)
 
 
 @contextmanager

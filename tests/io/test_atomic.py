@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datatools.io import atomic
 from datatools.io.atomic import RowGroupWriter, atomic_path, parquet_writer, part_writer, remove_leftovers
 
 SCHEMA = pa.schema([pa.field("id", pa.string()), pa.field("task", pa.string()), pa.field("tokens", pa.int64())])
@@ -86,6 +87,27 @@ def test_the_same_rows_in_any_cutting_give_the_same_bytes(
     found = pq.ParquetFile(folder / "cut")
     assert [found.metadata.row_group(n).num_rows for n in range(found.num_row_groups)] == [16] * 6 + [4]
     assert found.read() == table(0, 100)
+
+
+@settings(deadline=None, max_examples=30)
+@given(cuts=st.lists(st.integers(0, 40), max_size=6).map(sorted))
+def test_row_groups_of_long_texts_are_full_sooner(cuts: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("long")
+    given_texts = pa.table({"text": ["热" * (n % 5 * 1000) if n % 7 else None for n in range(40)]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(atomic, "GROUP_BYTES", 20_000)
+        for name, places in (("whole", [0, 40]), ("cut", [0, *cuts, 40])):
+            writer = RowGroupWriter(folder / name, given_texts.schema, rows=16)
+            for start, stop in pairwise(places):
+                writer.write(given_texts.slice(start, stop - start))
+            writer.close()
+    assert (folder / "cut").read_bytes() == (folder / "whole").read_bytes()
+    found = pq.ParquetFile(folder / "cut")
+    assert found.read() == given_texts
+    groups = [found.read_row_group(n)["text"].to_pylist() for n in range(found.num_row_groups)]
+    sizes = [[len((text or "").encode()) for text in group] for group in groups]
+    assert all(sum(group[:-1]) < 20_000 <= sum(group) for group in sizes[:-1])
+    assert sum(sizes[-1]) < 20_000 + 12_000
 
 
 def test_columns_are_written_in_the_order_of_the_schema(tmp_path: Path) -> None:
