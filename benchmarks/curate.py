@@ -145,7 +145,7 @@ def _near(name: str, file: Path, arguments: argparse.Namespace) -> tuple[Measure
     command = [sys.executable, "-m", "benchmarks.peers"] if name == "datatools" else [arguments.peers, SCRIPT]
     limit = None if name == "datatools" else arguments.limit
     result = measure([*command, name, str(file), str(kept), str(arguments.workers)], limit)
-    return result, set(kept.read_text(encoding="utf-8").split("\n"))
+    return result, set(kept.read_text(encoding="utf-8").splitlines())
 
 
 def _planted(file: Path, pairs: list[Pair], arguments: argparse.Namespace) -> None:

@@ -127,8 +127,8 @@ def main() -> None:
     """Run one program."""
     name, source, out = sys.argv[1:4]
     workers = int(sys.argv[4]) if len(sys.argv) > 4 else 2
-    kept = list(PROGRAMS[name](Path(source), workers))
-    Path(out).write_text("\n".join(kept), encoding="utf-8")
+    with Path(out).open("w", encoding="utf-8") as file:
+        file.writelines(f"{kept}\n" for kept in PROGRAMS[name](Path(source), workers))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from datatools.dedupe.partitions import (
     partitions_for,
     scratch,
 )
-from datatools.dedupe.sets import Batches, Sets, in_order, write_sets
+from datatools.dedupe.sets import Batches, Sets, in_order, release, write_sets
 from datatools.dedupe.shingles import SHINGLE
 
 Keep: TypeAlias = Literal["source-order", "longest", "newest"]
@@ -42,7 +42,8 @@ Keep: TypeAlias = Literal["source-order", "longest", "newest"]
 # In a bucket of equal keys every document meets the best ones and those next before it: all pairs up to 17 documents,
 # a line through the rest, where all pairs of 100,000 copies of a footer would be five thousand million.
 REACH = 8
-SET_BYTES = 16 << 20  # shingle sets compared at a time
+RELEASE_ROWS = 1 << 14  # after so many rows of a file Arrow gives back what it keeps of them
+SET_BYTES = 8 << 20  # shingle sets compared at a time
 _UPPER = np.uint64(0xFFFFFFFF00000000)
 _FOUND = np.dtype([("worse", "<i8"), ("better", "<i8"), ("jaccard", "<f8")])
 _MOST_DOCUMENTS = 1 << 32
@@ -133,7 +134,7 @@ def priorities(
     return result
 
 
-def parquet_batches(paths: Sequence[Path], rows: int = 4096) -> Batches:
+def parquet_batches(paths: Sequence[Path], rows: int = 2048) -> Batches:
     """The rows of parquet files, one file after the other, as Batches."""
 
     def batches(columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
@@ -148,6 +149,8 @@ def parquet_batches(paths: Sequence[Path], rows: int = 4096) -> Batches:
                     future = pool.submit(next, coming, None)
                     yield number, pa.Table.from_batches([batch])
                     number += batch.num_rows
+                    if number % RELEASE_ROWS < batch.num_rows:
+                        release()
 
     return batches
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from datatools.dedupe.near import Near, band_table
-from datatools.dedupe.sets import Batches, in_order
+from datatools.dedupe.sets import Batches, in_order, release
 
 
 def write_bands(texts: Batches, path: Path, settings: Near, *, workers: int = 1) -> tuple[Batches, int]:
@@ -26,6 +26,7 @@ def write_bands(texts: Batches, path: Path, settings: Near, *, workers: int = 1)
         for table in in_order(lambda batch: band_table(batch[1]["text"], settings), texts(["text"]), pool, 2 * workers):
             writer.write_table(table)
             count += table.num_rows
+    release()
 
     def bands(columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
         fields = [settings.schema.get_field_index(name) for name in columns]
