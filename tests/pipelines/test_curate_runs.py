@@ -403,7 +403,7 @@ def test_a_packed_file_that_is_cut_short_gives_what_can_be_unpacked(
 def test_pipes_and_names_in_any_bytes_do_no_harm(tmp_path: Path, out: Path) -> None:
     folder = write(tmp_path / "in", {"a.txt": passage(1)})
     os.mkfifo(folder / "pipe.txt")
-    names = {b"\xff\xfe.txt": "\\xff\\xfe.txt", "感冒.txt".encode("gb18030"): "感冒.txt", b"a\nb.txt": "a\\nb.txt"}
+    names = {b"\xff\xfe.txt": "\\xff\\xfe.txt", "感冒.txt".encode("gb18030"): "感冒.txt", b"a\nb.txt": "a\nb.txt"}
     for number, name in enumerate(names, 2):
         (folder / os.fsdecode(name)).write_text(passage(number), encoding="utf-8")
     good(folder, "--out", out)
