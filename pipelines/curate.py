@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -432,8 +433,10 @@ def _write_report(
     out: Path, documents: Parts, decision: Decision, settings: CurateSettings, summary: Summary, found: Measured
 ) -> None:
     """What `datatools report` shows beyond the files themselves."""
-    rows, size = [summary.rows_read, len(documents)], found.tally["bytes"]
-    before = [[step, *rows, size, seconds] for step, seconds in found.seconds.items()]
+    size = found.tally["bytes"]
+    # Documents are cut into entries while they are measured, which is the first step.
+    rows_in = chain([summary.rows_read], repeat(len(documents)))
+    before = [[step, next(rows_in), len(documents), size, seconds] for step, seconds in found.seconds.items()]
     place = work_path(out)  # of a reapplied output it is not the folder that was measured
     place.mkdir(exist_ok=True)
     facts = {

@@ -179,7 +179,10 @@ class _Collector:
                 name, rows_in, rows_out, size, seconds = [*entry, None, None][:5]
                 rows_in, rows_out = int(rows_in), int(rows_out)
                 size, seconds = (None if size is None else int(size)), (None if seconds is None else float(seconds))
-                yield Step(str(name), rows_in, rows_out, max(0, rows_in - rows_out), bytes=size, seconds=seconds)
+                units = ("entries", "documents") if rows_out > rows_in else ("documents", "")
+                yield Step(
+                    str(name), rows_in, rows_out, max(0, rows_in - rows_out), *units, bytes=size, seconds=seconds
+                )
             except (TypeError, ValueError):
                 self.notes.append(f"report.json: step {number} of the funnel is not [step, in, out, bytes, seconds].")
 

@@ -118,7 +118,7 @@ def _view(facts: Facts) -> dict[str, Any]:
         "charts": charts,
         "label": _label,
         "meanings": MEANINGS,
-        "read": facts.funnel[0] if facts.funnel else None,
+        "read": _documents_read(facts.funnel[0]) if facts.funnel else None,
         "left_out": sum(reason.count for reason in facts.reasons),
         "failures": sum(reason.count for reason in facts.failed),
         "steps": [_step(step, facts.funnel) for step in facts.funnel],
@@ -136,6 +136,11 @@ def _view(facts: Facts) -> dict[str, Any]:
         "inputs": facts.inputs[:INPUTS],
         "more_inputs": max(0, len(facts.inputs) - INPUTS),
     }
+
+
+def _documents_read(first: Step) -> int:
+    """Before they were cut into entries; `unify` counts what came out of files."""
+    return first.rows_in if first.from_unit == "documents" else first.rows_out
 
 
 def _step(step: Step, funnel: Sequence[Step]) -> dict[str, Any]:
