@@ -127,8 +127,8 @@ def test_blank_answers_of_medquad_are_traced_and_the_rest_pass_through(
     found = rows(out)
     assert blank > 50
     assert sum(row["rule"] == "empty_row" and row["excerpt"] == "answer is empty" for row in traced) == blank
-    duplicates = sum(row["rule"] in ("duplicate_passage", "duplicate_question") for row in traced)
-    assert len(found) + duplicates == full
+    assert len(found) + len(traced) - blank == full  # what curation and equal questions took stands in the trace
+    assert len(found) > 0.8 * full
     assert {row["generator"] for row in found} == {"source"}
 
 
