@@ -15,7 +15,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from datatools.clean.columns import append_columns, text_column
-from datatools.clean.pii_patterns import DETECTORS, PUBLIC, SIGN
+from datatools.clean.pii_patterns import A_NAME, A_RECORD, DETECTORS, NAME_ALONE, PUBLIC, RECORD_ALONE, SIGN
+from datatools.clean.surnames import is_person
 
 
 class Span(NamedTuple):
@@ -33,23 +34,45 @@ KINDS = (
 COUNTS = pa.map_(pa.string(), pa.int32())
 
 
+ALONE = 24  # characters: a label that fills its line is short
+
 _SIGN = re.compile(SIGN)
 _FULL_WIDTH = str.maketrans("０１２３４５６７８９", "0123456789")
 
 
 def find(text: str) -> list[Span]:
-    """Spans of personal data in order, none overlapping another; what a line holds depends on that line alone.
+    """Spans of personal data in order, none overlapping another.
+
+    What a line holds depends on that line alone, but for the value of a label that is the whole line before it.
 
     >>> find("电话13800138000转，国药准字H10983054")
     [Span(start=2, end=13, kind='PHONE')]
     """
     spans: list[Span] = []
     offset = 0
+    before = ""
     for line in text.split("\n"):
-        if _SIGN.search(line):
-            spans += [Span(start + offset, end + offset, kind) for start, end, kind in _in_line(line)]
+        below = _below(before, line) if before else None
+        found = [below] if below else _in_line(line) if _SIGN.search(line) else []
+        spans += [Span(start + offset, end + offset, kind) for start, end, kind in found]
         offset += len(line) + 1
+        before = line if _SIGN.search(line) and len(line) <= ALONE else ""
     return spans
+
+
+def _below(label: str, line: str) -> Span | None:
+    """The whole of a line, where the short line before it is nothing but a label: 姓名： above 李小明."""
+    if len(line) > ALONE or len(label) > ALONE:
+        return None
+    value = line.strip()
+    if NAME_ALONE.search(label) and A_NAME.fullmatch(value) and ("·" in value or "•" in value or is_person(value)):
+        kind = "NAME"
+    elif RECORD_ALONE.search(label) and A_RECORD.fullmatch(value):
+        kind = "RECORD_NUMBER"
+    else:
+        return None
+    start = line.index(value)
+    return Span(start, start + len(value), kind)
 
 
 def _in_line(line: str) -> list[Span]:
@@ -126,9 +149,13 @@ class Redact:
         lines = {row: text[row].as_py().split("\n") for row in rows}
         places = [(row, number) for row in rows for number in range(len(lines[row]))]
         found: dict[int, Counter[str]] = {}
-        for place in _likely(pa.array([lines[row][number] for row, number in places], pa.large_string())):
+        whole = [lines[row][number] for row, number in places]
+        for place in _likely(pa.array(whole, pa.large_string())):
             row, number = places[place]
             lines[row][number], spans = redact(lines[row][number])
+            if number + 1 < len(lines[row]) and (below := _below(whole[place], lines[row][number + 1])):
+                lines[row][number + 1] = _replaced(lines[row][number + 1], [below])
+                spans = [*spans, below]
             if spans:
                 found.setdefault(row, Counter()).update(span.kind for span in spans)
         for row, kinds in found.items():
