@@ -297,7 +297,7 @@ def _names_and_addresses(r: Callable[[str], re.Pattern[str]]) -> Iterator[Detect
 
 DETECTORS = tuple(_detectors())
 
-# Text without any of these holds nothing to find. The same pattern for polars and for re.
+# Text without any of these holds nothing to find. The same pattern for RE2 and for re.
 SIGN = (
     r"[0-9０-９]{3}-[0-9０-９]{2}-[0-9０-９]{4}|[0-9０-９]{3}[0-9０-９ ()（）.\-]{0,3}[0-9０-９]{3}|[@＠]|姓 {0,4}名|住址|地址|居住地|户籍|现住|床 {0,4}[号位]|微信|薇信|[Vv]信|加[Vv]|[Qq][Qq]|护照|车牌|出生[日于年时]|生日"
     r"|(?:联系人|家属|[监陪][护]人|收件人|[委代][托理]人|签[名字]|医[师生者]|护士|患[者儿]|病[人员]|[产孕]妇|[死核告录查检]者)[ \t]*[:：|]|(?:患者|病人|患儿|产妇|孕妇|死者).{2,5}[，,、 （(][男女]|[号卡码][ \t]*[:：|]?[ \t]*[0-9A-Za-z]"
