@@ -1,13 +1,13 @@
 """Speed, memory and recall of `datatools curate`, beside datatrove, rensa and a plain datasketch script.
 
     python -m benchmarks.curate CORPUS --folder SCRATCH [--peers PYTHON] [--planted FOLDER] [--times 1,4,16] [--runs 3]
-                                [--workers 2] [--limit 600]
+                                [--beside 4] [--workers 2] [--limit 600]
 
-CORPUS is anything `datatools` reads. Three parts, on files in SCRATCH (kept, and used again):
+CORPUS is anything `datatools` reads. Parts, on files in SCRATCH (kept, and used again):
 
 end to end   curate with its default settings on the corpus and on copies of it grown by `benchmarks.planted`: the
              whole, and every step as the run itself timed it
-near alone   near duplicates from parquet to the ids that stay, on the same files
+near alone   near duplicates from parquet to the ids that stay, on the same files; and by the peers, on one of them
 planted      a corpus with planted duplicates of known Jaccard: every program, what it found and lost; and all of curate
 
 The planted corpus is a subset of CORPUS, or FOLDER with `docs.parquet` (`id`, `text`) and `truth.parquet` (`id_a`,
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--peers", default="", help="python of an environment with the peers")
     parser.add_argument("--planted", type=Path, help="folder with docs.parquet and truth.parquet")
     parser.add_argument("--times", default="1,4,16")
+    parser.add_argument("--beside", type=int, default=4, help="which of the files the peers get")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for a run of a peer")
@@ -60,10 +61,14 @@ def main() -> None:
     texts = list(sections(arguments.corpus)) if missing or not arguments.planted else []
     for times in missing:
         grow(texts, times, files[times])
-    _end_to_end(files, arguments)
+    whole = _end_to_end(files, arguments)
     _heading(f"near alone, median of {arguments.runs}")
-    for times, file in files.items():
-        _line(f"near, {times}×", file, [_near("datatools", file, arguments)[0] for _ in range(arguments.runs)])
+    near = {
+        times: _line(f"near, {times}×", file, [_near("datatools", file, arguments)[0] for _ in range(arguments.runs)])
+        for times, file in files.items()
+    }
+    if arguments.peers:
+        _beside(files[arguments.beside], near[arguments.beside], whole[arguments.beside], arguments)
     if arguments.planted:
         file, pairs = arguments.planted / "docs.parquet", read_planted(arguments.planted / "truth.parquet")
     else:
@@ -108,12 +113,14 @@ def _megabytes(file: Path) -> float:
         return float(sum(pc.sum(pc.binary_length(batch["text"])).as_py() or 0 for batch in batches)) / 1e6
 
 
-def _end_to_end(files: dict[int, Path], arguments: argparse.Namespace) -> None:
+def _end_to_end(files: dict[int, Path], arguments: argparse.Namespace) -> dict[int, float]:
+    """All of curate on every file; returns MB a second."""
     steps: dict[int, dict[str, tuple[float, float]]] = {}
+    speed: dict[int, float] = {}
     _heading(f"end to end, median of {arguments.runs}")
     for times, file in files.items():
         found = [_curate(file, arguments) for _ in range(arguments.runs)]
-        _line(f"curate, {times}×", file, [run for run, _ in found])
+        speed[times] = _line(f"curate, {times}×", file, [run for run, _ in found])
         steps[times] = _medians([funnel for _, funnel in found])
     print(f"\n| step | {' | '.join(f'{times}×: s | MB/s' for times in steps)} |\n|{'---|' * (1 + 2 * len(steps))}")
     for step in next(iter(steps.values())):
@@ -121,6 +128,20 @@ def _end_to_end(files: dict[int, Path], arguments: argparse.Namespace) -> None:
             f"{seconds:.2f} | {size / max(seconds, 1e-3):,.0f}" for seconds, size in (s[step] for s in steps.values())
         ]
         print(f"| {step} | {' | '.join(cells)} |")
+    return speed
+
+
+def _beside(file: Path, near: float, whole: float, arguments: argparse.Namespace) -> None:
+    """The peers on a file of which it is known how fast datatools is, near alone and all of curate (MB/s)."""
+    _heading(f"near alone by peers, {arguments.beside}×, one run")
+    for name in PEERS:
+        try:
+            run, _ = _near(name, file, arguments)
+        except (RuntimeError, TimeoutError) as error:
+            print(f"| {name} | left out: {str(error).strip().splitlines()[-1]} |")
+            continue
+        speed = _line(name, file, [run])
+        print(f"| | datatools: near alone {near / speed:.1f} ×, all of curate {whole / speed:.1f} × as fast |")
 
 
 def _curate(file: Path, arguments: argparse.Namespace) -> tuple[Measured, list[list[object]]]:

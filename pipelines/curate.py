@@ -28,7 +28,7 @@ from datatools.clean.rules import rules_from
 from datatools.dedupe import decontaminate, exact_disk
 from datatools.dedupe.boilerplate import PARAGRAPH, Boilerplate, find_boilerplate, paragraph_keys
 from datatools.dedupe.near import Keep, Near, load_compiled
-from datatools.engine.local import run_units
+from datatools.engine.local import get_ready, run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work, reopen_work, work_path
@@ -56,6 +56,7 @@ from schemas.trace import TRACE
 
 KEEP = ("source-order", "longest", "newest")
 REPORT = "report.json"  # in the work folder, for `datatools report`
+READY = "pipelines.curate_ready"
 MEASURED = "measured.json"  # in the work folder: which parts hold the measured documents, in order
 
 
@@ -114,6 +115,8 @@ def curate(
     _check_against(settings.against, out)
     measure = measure_settings(settings, work_path(out), progress)
     sources, faults = sources_of(inputs, out)
+    parts = sized_parts(sources)
+    get_ready([READY], parts, workers)
     identities = {source.path: identity(source.path) for source in sources}
     description = {
         "command": "curate",
@@ -122,7 +125,7 @@ def curate(
     }
     with open_work(out, description, fresh=fresh) as work:
         _remove_leftovers(work.path)
-        units = plan(sized_parts(sources), identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
+        units = plan(parts, identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
         progress.say(f"curate: {len(sources)} files, {len(units)} units, {workers} workers → {out}")
         with ThreadPoolExecutor(1) as background:
             if settings.near:  # while the workers measure, this process has nothing else to do

@@ -19,15 +19,14 @@ import pyarrow.compute as pc
 
 from datatools.clean.bare import Bare, without_space
 from datatools.clean.columns import append_columns
-from datatools.clean.pii import Redact, redact
-from datatools.clean.pii_patterns import SIGN
+from datatools.clean.pii import Redact, likely, redact
 from datatools.clean.quality import COUNTS, SIGNALS, Quality
 from datatools.dedupe import decontaminate
 from datatools.dedupe.boilerplate import Boilerplate, paragraph_keys, remove_boilerplate
 from datatools.dedupe.near import Near, band_table
 from datatools.engine.units import Unit
 from datatools.io.source import ReadOptions
-from pipelines.documents import batches
+from pipelines.documents import batches, cleaned
 from schemas.document import DOCUMENT, Document
 from schemas.trace import TRACE
 
@@ -167,6 +166,13 @@ def _measured(
     yield "paragraphs", _paragraph_table(bare, table["source"].to_pylist(), number)
 
 
+def load_all() -> None:
+    """Load the tables and the compiled code that measuring needs, on a document made up for it."""
+    document = Document(id="0", text="桂枝汤主之。\nTake two tablets daily.", source="0")
+    for _ in _measured(cleaned(_batch([document])), MeasureSettings(), 0, Counter()):
+        pass
+
+
 @lru_cache(maxsize=2)
 def _operators(lexicon: str, redact: bool) -> tuple[Any, ...]:
     # Personal data goes first: no value and no key is taken of it.
@@ -218,13 +224,10 @@ def _redacted_beside(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _likely(column: pa.Array) -> list[int]:
     """Rows with a sign of personal data. Quotes of JSON are left out: "姓名": "李" is a label before a name."""
-    import polars as pl
-
     if pa.types.is_string(column.type) and not pc.any(pc.not_equal(column, "")).as_py():
         return []
     lines = pc.binary_join(column, "\n") if pa.types.is_list(column.type) else column
-    plain = pc.replace_substring(lines, '"', "")
-    return [int(row) for row in pl.Series("", plain, pl.String).str.contains(SIGN).arg_true()]
+    return likely(pc.replace_substring(lines, '"', ""))
 
 
 @lru_cache(maxsize=16)
@@ -310,7 +313,7 @@ def signed(table: pa.Table, settings: MeasureSettings, bare: Bare | None = None)
     `bare` is what `without_space` gives for these texts, where it is known already.
     """
     columns = {name: table[name] for name in table.schema.names}
-    columns["key"] = pa.array((bare or without_space(table["text"])).text_keys(), KEY.type)
+    columns["key"] = (bare or without_space(table["text"])).text_keys()
     if settings.near:
         bands = band_table(table["text"], settings.near)
         columns |= {name: bands[name] for name in bands.schema.names}

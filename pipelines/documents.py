@@ -76,7 +76,7 @@ def batches(
                 yield from _windows(map(Document.from_record, batch.to_pylist()), sink, limit, cut=cut)
             elif batch.num_rows:
                 sink.tally["rows_read"] += batch.num_rows
-                yield _cleaned(batch)
+                yield cleaned(batch)
 
 
 def _windows(
@@ -160,8 +160,8 @@ def _tell_languages(window: list[Document]) -> None:
             document.source_type = "classic"
 
 
-def _cleaned(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """What `_windows` does, a column at a time."""
+def cleaned(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A record batch of Documents as `windows` leaves them, a column at a time."""
     texts, undone = repair_column(batch.column("text"))
     texts = normalise_column(texts)
     titles = batch.column("title")

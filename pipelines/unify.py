@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datatools.dedupe.examindex import Index
-from datatools.engine.local import run_units
+from datatools.engine.local import get_ready, run_units
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work, work_path
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines import unify_merge
-from pipelines.curate import REPORT, CurateSettings, measure_settings
+from pipelines.curate import READY, REPORT, CurateSettings, measure_settings
 from pipelines.inputs import nothing_readable, say_notes, sized_parts, sources_of
 from pipelines.unify_curated import Curated, curated_passages
 from pipelines.unify_passages import STREAMS, VERSION, PassageSettings, passages_of
@@ -46,6 +46,8 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyR
     curating = _curate_settings(settings)
     measure = measure_settings(curating, work_path(out), progress)
     sources, faults = sources_of(inputs, out)
+    parts = sized_parts(sources)
+    get_ready([*([READY] if settings.curate else []), "pipelines.unify_passages"], parts, run.workers)
     identities = {source.path: identity(source.path) for source in sources}
     description = {
         "command": "unify",
@@ -54,12 +56,12 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyR
     }
     with open_work(out, description, fresh=run.fresh) as work:
         passages = _passage_settings(settings)
-        units = plan(sized_parts(sources), identities, f"passages@{VERSION} {passages}")
+        units = plan(parts, identities, f"passages@{VERSION} {passages}")
         progress.say(f"unify: {len(sources)} files, {len(units)} units, {run.workers} workers → {out}")
         if generator is None:
             progress.say(NO_MODEL)
         if settings.curate:
-            made = curated_passages(sources, identities, curating, measure, passages, work, run.workers, progress)
+            made = curated_passages(parts, identities, curating, measure, passages, work, run.workers, progress)
         else:
             made = _uncurated(units, passages, settings.limit, work, run.workers, progress)
         if not made.tally["rows_read"]:

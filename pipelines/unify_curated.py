@@ -25,7 +25,6 @@ from datatools.report.progress import Progress
 from pipelines import curate
 from pipelines.curate_decide import DecideSettings, Traces, decide_all
 from pipelines.curate_measure import VERSION, MeasureSettings, measured_key
-from pipelines.inputs import sized_parts
 from pipelines.unify_passages import BATCH, STREAMS, PassageSettings, Rows, add_document
 from pipelines.unify_passages import VERSION as PASSAGES_VERSION
 from schemas.document import DOCUMENT, Document
@@ -52,7 +51,7 @@ class CuratedSettings:
 
 
 def curated_passages(
-    sources: Sequence[Source],
+    parts: Sequence[tuple[Source, int]],
     identities: dict[str, str],
     settings: curate.CurateSettings,
     measure: MeasureSettings,
@@ -61,8 +60,8 @@ def curated_passages(
     workers: int,
     progress: Progress,
 ) -> Curated:
-    """Curate the sources and cut what is kept into passages."""
-    units = plan(sized_parts(sources), identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
+    """Curate the sources (`parts`: with their bytes) and cut what is kept into passages."""
+    units = plan(parts, identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
     found = curate.measured(units, measure, settings, work, workers, progress)
     keys, tally = found.keys, found.tally
     read = [measured_key(key) for key in keys]

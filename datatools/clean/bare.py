@@ -22,13 +22,14 @@ class Bare:
     ends: npt.NDArray[np.int64]
     lines: npt.NDArray[np.int64]
 
-    def text_keys(self) -> list[bytes]:
+    def text_keys(self) -> pa.FixedSizeBinaryArray:
         """`datatools.dedupe.exact.text_key` of every text."""
-        view, keys, start = self.data.data, [], 0
-        for end in self.ends.tolist():
-            keys.append(xxhash.xxh3_128_digest(view[start:end]))
-            start = end
-        return keys
+        offsets = np.concatenate([np.zeros(1, np.int64), self.ends])
+        texts = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), len(self.ends), [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
+        )
+        keys = b"".join(map(xxhash.xxh3_128_digest, texts.to_pylist()))
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(self.ends), [None, pa.py_buffer(keys)])
 
     def line_keys(self, seeds: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         """Number of the text and key of every distinct line of a text, `seeds` by text.

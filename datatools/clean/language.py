@@ -45,19 +45,20 @@ ENGLISH_ONLY = frozenset({"the", "and", "with", "which", "are", "this", "that", 
 ENGLISH_COMMON = ENGLISH_ONLY | {"of", "to", "in", "is", "or", "for", "be", "by", "may", "as", "an", "not", "it"}
 ENGLISH_SHARE = 0.15
 
-_OTHER, _HAN, _KANA, _HANGUL, _LATIN, _CLASSICAL, _MODERN = range(7)
+_OTHER, _HAN, _KANA, _HANGUL, _LATIN, _FUNCTION, _CLASSICAL, _MODERN = range(8)
 _LATIN_WORD = re.compile(r"[A-Za-zÀ-ɏ]+")
 _LATIN_RANGES = ((0x41, 0x5B), (0x61, 0x7B), (0xC0, 0x250), (0x1E00, 0x1F00), (0xFF21, 0xFF3B), (0xFF41, 0xFF5B))
 
 
 class ScriptCounts(NamedTuple):
-    """Letters of a text by script; `classical` and `modern` are parts of `han`."""
+    """Letters of a text by script; `classical` and `modern` are parts of `han`, `function` words of `classical`."""
 
     han: int
     kana: int
     hangul: int
     latin: int
     latin_words: int
+    function: int
     classical: int
     modern: int
 
@@ -79,6 +80,7 @@ def _classes() -> npt.NDArray[np.uint8]:
         table[start:end] = _LATIN
     table[[0xD7, 0xF7]] = _OTHER  # × and ÷ stand among the Latin letters
     table[[ord(c) for c in CLASSICAL]] = _CLASSICAL
+    table[[ord(c) for c in FUNCTION_WORDS]] = _FUNCTION
     table[[ord(c) for c in MODERN]] = _MODERN
     return table
 
@@ -90,11 +92,11 @@ def script_counts(text: str) -> ScriptCounts:
     """Letters of `text` by script, in one vectorised pass (all of it: cut long texts first).
 
     >>> script_counts("口服的阿莫西林 amoxicillin 0.5 g")
-    ScriptCounts(han=7, kana=0, hangul=0, latin=12, latin_words=2, classical=0, modern=1)
+    ScriptCounts(han=7, kana=0, hangul=0, latin=12, latin_words=2, function=0, classical=0, modern=1)
     """
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     classes = _CLASSES[codes]
-    counts = np.bincount(classes, minlength=7).tolist()
+    counts = np.bincount(classes, minlength=8).tolist()
     words = 0
     if counts[_LATIN]:
         latin = classes == _LATIN
@@ -103,8 +105,9 @@ def script_counts(text: str) -> ScriptCounts:
 
 
 def _script_counts(counts: list[int], words: int) -> ScriptCounts:
-    _, bare, kana, hangul, latin, classical, modern = counts
-    return ScriptCounts(bare + classical + modern, kana, hangul, latin, words, classical, modern)
+    _, bare, kana, hangul, latin, function, classical, modern = counts
+    classical += function
+    return ScriptCounts(bare + classical + modern, kana, hangul, latin, words, function, classical, modern)
 
 
 def language(text: str) -> str:
@@ -147,16 +150,17 @@ def column_languages(texts: pa.Array) -> npt.NDArray[np.object_]:
 def _tell(texts: pa.Array, found: npt.NDArray[np.object_]) -> None:
     codes, ends = code_points(texts)
     counts, words = _counted(codes, ends)
-    _, bare, kana, hangul, latin, classical, modern = counts.T
+    _, bare, kana, hangul, latin, function, classical, modern = counts.T
+    classical = classical + function
     han = bare + classical + modern
     letters = han + kana + hangul + latin
     # Beside Han, next to nothing: what `_told` says of most Chinese texts, for all of them at once.
     chinese = (han >= words) & (han > 0) & (hangul <= HANGUL_SHARE * letters) & (kana < MIN_KANA)
     old = chinese & (classical >= LZH_SIGNS) & (classical >= LZH_SHARE * han) & (classical >= LZH_RATIO * modern)
-    sure = (han >= SHORT) | (classical >= 4)
-    found[chinese & ~old] = "zh"
+    sure = (han >= SHORT) | (classical >= 4) | (function > 0)
+    found[chinese] = "zh"
     found[old & sure] = "lzh"
-    for row in np.flatnonzero((old & ~sure) | (~chinese & (letters > 0))).tolist():
+    for row in np.flatnonzero(~chinese & (letters > 0)).tolist():
         numbers = _script_counts(counts[row].tolist(), int(words[row]))
         found[row] = _told(texts[row].as_py()[:SAMPLE], numbers)
 
@@ -182,7 +186,7 @@ def _told(sample: str, counts: ScriptCounts) -> str:
         # 酒 and 食 are signs of prescriptions, but a short modern text may hold them too.
         if not _is_classical(counts):
             return "zh"
-        sure = counts.han >= SHORT or counts.classical >= 4 or any(sign in sample for sign in FUNCTION_WORDS)
+        sure = counts.han >= SHORT or counts.classical >= 4 or counts.function > 0
         return "lzh" if sure else "zh"
     if counts.latin >= LATIN_LETTERS:
         return _latin_language(sample)

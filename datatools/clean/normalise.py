@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from datatools.clean.characters import categories, characters, is_own_nfc, says
 from datatools.clean.columns import BLOCK_BYTES, code_points, replaced, text_blocks
 from datatools.io.scripts import subscript, superscript
 
@@ -268,15 +269,12 @@ def _tables() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
     ):
         signs[[ord(character) for character in members]] |= bit
     signs[0x3400:0xA000] |= kernels.HAN
-    for code in (*range(0x3400), *range(0xA000, 0xAC00), *range(0xF900, 0x10000)):
-        character = chr(code)
-        if character.isspace():
-            signs[code] |= kernels.BLANK
-        if character.isdecimal():
-            signs[code] |= kernels.DIGIT | kernels.ALPHANUMERIC
-        # May have to be composed with what stands before it, or is itself another character in NFC.
-        if unicodedata.category(character)[0] == "M" or not unicodedata.is_normalized("NFC", character):
-            signs[code] |= kernels.ODD
+    codes = np.array([*range(0x3400), *range(0xA000, 0xAC00), *range(0xF900, 0x10000)])
+    text = characters(codes.tolist())
+    signs[codes[says(str.isspace, text)]] |= kernels.BLANK
+    signs[codes[says(str.isdecimal, text)]] |= kernels.DIGIT | kernels.ALPHANUMERIC
+    # May have to be composed with what stands before it, or is itself another character in NFC.
+    signs[codes[(categories(text).astype("S1") == b"M") | ~is_own_nfc(text)]] |= kernels.ODD
     signs[0x1100:0x1200] |= kernels.ODD  # Hangul in parts
     signs[0xD800:0xE000] |= kernels.ODD
     signs[(becomes != np.arange(0x10000)) | (signs & kernels.ODD > 0)] |= kernels.SPECIAL

@@ -12,9 +12,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from datatools.clean.columns import append_columns, text_column
+from datatools.clean.columns import append_columns, replaced, text_column
 from datatools.clean.pii_patterns import A_NAME, A_RECORD, DETECTORS, NAME_ALONE, PUBLIC, RECORD_ALONE, SIGN
 from datatools.clean.surnames import is_person
 
@@ -135,44 +137,46 @@ def redact(text: str) -> tuple[str, list[Span]]:
 class Redact:
     """Replace personal data in `text` and append `pii`: how many spans of which kind (map of string to int32).
 
-    A null text stays null. Rows without any sign of personal data are passed over by polars, without Python.
+    A null text stays null. Rows without any sign of personal data are passed over by RE2, without Python.
     """
 
     version = 1
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         text = text_column(batch)
-        column = batch.column("text")
         counts: list[list[tuple[str, int]]] = [[] for _ in range(len(text))]
         changed: dict[int, str] = {}
-        rows = _likely(text)
-        lines = {row: text[row].as_py().split("\n") for row in rows}
-        places = [(row, number) for row in rows for number in range(len(lines[row]))]
-        found: dict[int, Counter[str]] = {}
-        whole = [lines[row][number] for row, number in places]
-        for place in _likely(pa.array(whole, pa.large_string())):
-            row, number = places[place]
-            lines[row][number], spans = redact(lines[row][number])
-            if number + 1 < len(lines[row]) and (below := _below(whole[place], lines[row][number + 1])):
-                lines[row][number + 1] = _replaced(lines[row][number + 1], [below])
-                spans = [*spans, below]
-            if spans:
-                found.setdefault(row, Counter()).update(span.kind for span in spans)
-        for row, kinds in found.items():
-            changed[row], counts[row] = "\n".join(lines[row]), sorted(kinds.items())
+        for row, lines in _suspect_lines(text).items():
+            whole = text[row].as_py().split("\n")
+            cleaned = list(whole)
+            kinds: Counter[str] = Counter()
+            for line in lines:
+                cleaned[line], spans = redact(cleaned[line])
+                kinds.update(span.kind for span in spans)
+                if line + 1 < len(whole) and (below := _below(whole[line], whole[line + 1])):
+                    cleaned[line + 1] = _replaced(whole[line + 1], [below])
+                    kinds[below.kind] += 1
+            if kinds:
+                changed[row], counts[row] = "\n".join(cleaned), sorted(kinds.items())
         if changed:
-            values = column.to_pylist()
-            for row, cleaned in changed.items():
-                values[row] = cleaned
-            batch = append_columns(batch, {"text": pa.array(values, column.type)})
+            column = batch.column("text")
+            batch = append_columns(batch, {"text": replaced(column, changed)})
         return append_columns(batch, {"pii": pa.array(counts, COUNTS)})
 
 
-def _likely(texts: pa.Array) -> list[int]:
-    """Which of the texts hold a sign of personal data; Rust looks for it fifty times faster than `re`."""
-    import polars as pl
+def _suspect_lines(texts: pa.Array) -> dict[int, list[int]]:
+    """Numbers of the lines with a sign of personal data, for every text that has any."""
+    rows = likely(texts)
+    lines = pc.split_pattern(texts.take(pa.array(rows, pa.int64())), "\n")
+    begins = lines.offsets.to_numpy()
+    found: dict[int, list[int]] = {}
+    for place in likely(lines.values):
+        number = int(np.searchsorted(begins, place, "right")) - 1
+        found.setdefault(rows[number], []).append(place - int(begins[number]))
+    return found
 
-    if not len(texts):
-        return []
-    series = pl.Series("text", texts, pl.String)
-    return [int(row) for row in series.str.contains(SIGN).arg_true()]
+
+def likely(texts: pa.Array) -> list[int]:
+    """Rows with a sign of personal data, of a column without nulls; RE2 finds it fifty times faster than `re`."""
+    found = pc.match_substring_regex(texts, SIGN).to_numpy(zero_copy_only=False)
+    return [int(row) for row in np.flatnonzero(found)]

@@ -370,7 +370,7 @@ RECORD_ALONE = re.compile(rf"{_RECORD_LABEL}[ \t]*[:：]?[ \t]*$")
 A_NAME = re.compile(rf"(?:{_FOREIGN}|{_HAN}{{2,4}})")
 A_RECORD = re.compile(r"[A-Za-z]{0,4}-?[0-9][0-9A-Za-z\-]{2,22}")
 
-# Text without any of these holds nothing to find. The same pattern for polars and for re.
+# Text without any of these holds nothing to find. The same pattern for RE2 and for re.
 SIGN = (
     r"(?:[我他她者子宝女友公婆夫妻爸妈爷奶姐妹哥弟姑姨舅叔婶亲]|女儿|[本爱]人|名字)名?叫[做作]? ?[㐀-鿿]{2,4}(?:[，,。.！!；;、 （(]|今年|\n|$)|本人.{2,5}[，, ][男女]|(?:家住|住在|居住[在于])[^\n，。]*[0-9]|生于[12]|DOB|name is |M(?:rs?|s|iss)\.? [A-Z]|企鹅[号:：]|[院案历诊理查像检记病]号[:：]?[ \t]*(?:\n|$)|"
     r"[0-9０-９]{3}-[0-9０-９]{2}-[0-9０-９]{4}|[0-9０-９]{3}[0-9０-９ ()（）.\-]{0,3}[0-9０-９]{3}|[@＠]|姓 {0,4}名|住址|地址|居住地|户籍|现住|床 {0,4}[号位]|微信|薇信|[Vv]信|加[Vv]|[Qq][Qq]|护照|车牌|出生[日于年时:：]|生日"

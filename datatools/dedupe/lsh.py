@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ class Bands(NamedTuple):
         return float(1 - (1 - jaccard**self.rows) ** self.bands)
 
 
+@lru_cache(maxsize=8)
 def choose_bands(threshold: float, permutations: int) -> Bands:
     """The longest bands (fewest idle comparisons) that find a pair at `threshold` with a chance of 0.99 or more.
 

@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from datatools.clean.characters import categories, characters, combining, is_own_nfc, says
+
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 SHINGLE = 5  # characters, or words
@@ -192,25 +194,15 @@ def _kinds() -> npt.NDArray[np.uint8]:
     kinds = np.zeros(_CLASSIFIED, np.uint8)
     for start, end in _LETTERS:
         kinds[start:end] = 4
-    # What is a letter by its block needs no look at each, and what is left is looked at once a process.
-    for code in np.flatnonzero(kinds == 0).tolist():
-        character = chr(code)
-        if character.isalpha():
-            kinds[code] = 4
-        elif character.isspace():
-            kinds[code] = 1
-        if not 0xD800 <= code < 0xE000 and _unstable(character):
-            kinds[code] |= 8
+    # What is a letter by its block needs no look.
+    codes = np.flatnonzero(kinds == 0)
+    text = characters(codes.tolist())
+    kinds[codes[says(str.isspace, text)]] = 1
+    kinds[codes[says(str.isalpha, text)]] = 4
+    # Whether a text with this character may not be in NFC.
+    unstable = combining(text) | (categories(text) == b"Mc") | ~is_own_nfc(text)
+    kinds[codes[unstable & ((codes < 0xD800) | (codes >= 0xE000))]] |= 8
     kinds[0x1100:0x1200] |= 8  # Hangul in parts
     for start, end in _LATIN_RANGES:
         kinds[start:end] |= np.where(kinds[start:end] & 4, 2, 0).astype(np.uint8)
     return kinds
-
-
-def _unstable(character: str) -> bool:
-    """Whether a text with this character may not be in NFC."""
-    return (
-        unicodedata.combining(character) > 0
-        or unicodedata.category(character) == "Mc"
-        or (not unicodedata.is_normalized("NFC", character))
-    )

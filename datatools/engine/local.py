@@ -7,23 +7,36 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
+from multiprocessing import forkserver
 from multiprocessing.connection import wait as wait_for
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from datatools.engine.startup import without_pandas
-from datatools.engine.units import Unit
+from datatools.engine.units import UNIT_BYTES, Unit
 from datatools.engine.work import Work
 from datatools.io.atomic import part_writer
+from datatools.io.source import Source
 
-# (unit, settings, tally) → (stream, rows) …; a module-level function, so that a spawned process can import it.
+# (unit, settings, tally) → (stream, rows) …; a module-level function, so that another process can import it.
 UnitFunction: TypeAlias = Callable[[Unit, Any, "Counter[str]"], Iterator[tuple[str, pa.Table]]]
 
 IN_FLIGHT_PER_WORKER = 3
+
+
+def get_ready(modules: Sequence[str], parts: Sequence[tuple[Source, int]], workers: int) -> None:
+    """Begin loading what `workers` will need for these sources (with their bytes), while this process goes on.
+
+    The process that workers are forked from imports `modules` once; they have them at once, and share their memory. Not
+    for what this process will do alone.
+    """
+    if workers > 1 and sum(size for _, size in parts) > UNIT_BYTES:
+        multiprocessing.set_forkserver_preload(list(modules))
+        forkserver.ensure_running()
 
 
 def run_unit(
@@ -76,7 +89,8 @@ def _pooled(
     function: UnitFunction, todo: list[Unit], settings: Any, work: Work, schemas: Mapping[str, pa.Schema], workers: int
 ) -> Iterator[tuple[Unit, Counter[str]]]:
     if work.pool is None:
-        context = multiprocessing.get_context("spawn")
+        # Not plain fork: this process has threads, whose locks a copy of it would never see released.
+        context = multiprocessing.get_context("forkserver")
         work.pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
     place = Work(work.path)  # without the manifest's open file and the pool, which cannot and must not travel
     waiting = iter(todo)

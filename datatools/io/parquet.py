@@ -6,7 +6,9 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -48,9 +50,8 @@ def read(source: Source, options: ReadOptions) -> Iterator[Read]:
                 else:
                     yield Fault(f"{source.name}:{row[0]}", "text is empty", rule="empty_row")
             return
-        first = [row[1] for row in islice(_rows(file, every, source, SAMPLE), SAMPLE) if not isinstance(row, Fault)]
         rows = _rows(file, groups, source)
-        yield from documents(rows, source, options, sample=first, noted=source.start == 0)
+        yield from documents(rows, source, options, sample=_first_rows(file, source), noted=source.start == 0)
 
 
 def read_batches(source: Source, options: ReadOptions) -> Iterator[Read | pa.RecordBatch]:
@@ -85,12 +86,21 @@ def read_batches(source: Source, options: ReadOptions) -> Iterator[Read | pa.Rec
 
 
 def _roles(file: pq.ParquetFile, source: Source, options: ReadOptions) -> Roles:
-    first = [
-        row[1]
-        for row in islice(_rows(file, range(file.num_row_groups), source, SAMPLE), SAMPLE)
-        if isinstance(row, tuple)
-    ]
-    return find_roles(first, options)
+    if source.data is not None or source.compression:
+        return find_roles(_first_rows(file, source), options)
+    return _roles_of(source.path, Path(source.path).stat().st_mtime_ns, options)
+
+
+@lru_cache(maxsize=8)
+def _roles_of(path: str, changed: int, options: ReadOptions) -> Roles:
+    """The roles of a file's columns, kept for its other ranges; `changed` tells its versions apart."""
+    with pq.ParquetFile(path) as file:
+        return find_roles(_first_rows(file, Source(path, path, "parquet")), options)
+
+
+def _first_rows(file: pq.ParquetFile, source: Source) -> list[dict[str, Any]]:
+    rows = islice(_rows(file, range(file.num_row_groups), source, SAMPLE), SAMPLE)
+    return [row[1] for row in rows if not isinstance(row, Fault)]
 
 
 def _plain_rows(file: pq.ParquetFile, source: Source, options: ReadOptions) -> Convert | None:

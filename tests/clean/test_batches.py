@@ -89,7 +89,7 @@ def test_languages_of_many_texts_are_those_of_each():
 def test_keys_of_many_texts_are_those_of_each():
     many = texts("".join(SPACES) + "\n\n\nabcé\U0001f600" + "甘草桂枝芍药" * 12, 200)
     bare = without_space(pa.chunked_array([many[:1000], many[1000:]], pa.string()))
-    assert bare.text_keys() == [text_key(text) for text in many]
+    assert bare.text_keys().to_pylist() == [text_key(text) for text in many]
     groups = [paragraph_keys([""], [f"{place % 3}/x"])[1].popitem()[0] for place in range(len(many))]
     places, keys = bare.line_keys(groups)
     expected = [
@@ -102,4 +102,4 @@ def test_keys_of_many_texts_are_those_of_each():
 
 def test_no_texts_give_no_keys():
     bare = without_space(pa.chunked_array([], pa.string()))
-    assert bare.text_keys() == [] and not len(bare.lines)
+    assert len(bare.text_keys()) == 0 and not len(bare.lines)
