@@ -131,6 +131,7 @@ def curate(
             if settings.near:  # while the workers measure, this process has nothing else to do
                 background.submit(load_compiled)
             found = measured(units, measure, settings, work, workers, progress)
+        work.close_pool()  # what is left is done here: the workers' memory is free for it
         note_measured(work, found, measure, settings, faults)
         if not found.tally["rows_read"]:
             raise ValueError(nothing_readable(inputs, faults, work, found.keys))
