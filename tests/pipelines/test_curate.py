@@ -429,6 +429,14 @@ def test_paragraphs_of_many_pages_of_one_host_go_and_doses_and_tables_stay(tmp_p
         assert row["characters"] == len(row["text"])
 
 
+def test_a_value_that_many_rows_share_is_no_boilerplate(tmp_path: Path, out: Path) -> None:
+    cost = "根据不同医院，收费标准不一致，市三甲医院约五千元至一万元，以医院为准"
+    table = "名称,病因,治疗费用\n" + "".join(f"疾病{n},{passage(n, 2)},{cost}\n" for n in range(20))
+    good(write(tmp_path / "in", {"a.csv": table}), "--out", out)
+    assert len(texts(out)) == 20
+    assert all(text.endswith(f"治疗费用：{cost}") for text in texts(out))
+
+
 def test_copies_of_one_page_make_no_boilerplate(tmp_path: Path, out: Path) -> None:
     page = f"{passage(1)}\n{FOOTER}"
     good(write(tmp_path / "in", {f"{n:02}.txt": page for n in range(12)}), "--out", out)
