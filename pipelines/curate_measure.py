@@ -368,8 +368,7 @@ def strip_unit(unit: Unit, settings: StripSettings, tally: Counter[str]) -> Iter
 
 
 def _is_row(text: str, meta: str) -> bool:
-    fields = json.loads(meta).get("fields") if '"fields"' in meta else None
-    return bool(fields) and rules_fields.is_listing(fields, text)
+    return '"fields"' in meta and rules_fields.is_listing(json.loads(meta).get("fields") or {}, text)
 
 
 def _without_boilerplate(
