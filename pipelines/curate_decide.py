@@ -326,12 +326,15 @@ def clusters(documents: Parts, drops: Drops | None) -> list[dict[str, Any]]:
         return []
     twins, counts = np.unique(drops.twins, return_counts=True)
     chosen = twins[np.argsort(-counts, kind="stable")[:CLUSTERS]]
+    sizes = dict(zip(twins.tolist(), counts.tolist(), strict=True))
     members = {int(twin): np.flatnonzero(drops.twins == twin)[:EXAMPLES] for twin in chosen}
     wanted = _mask(len(documents), np.concatenate([chosen, *(drops.numbers[places] for places in members.values())]))
     found = documents.lookup(["id", "text"], wanted)
     return [
         {
+            "rule": "near_duplicate",
             "kept": found[twin],
+            "size": sizes[twin],
             "dropped": [
                 {**found[int(drops.numbers[place])], "similarity": float(drops.similarities[place])} for place in places
             ],

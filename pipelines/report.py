@@ -10,6 +10,7 @@ from datatools.io.atomic import atomic_path
 from datatools.report.collect import collect, files_of
 from datatools.report.page import page
 from datatools.report.summary import Summary
+from pipelines.rewritten import rewritten
 
 
 @dataclass
@@ -33,7 +34,7 @@ def report(path: Path, out: Path) -> Summary:
         raise ValueError(f"--out {out}: must end in .html")
     if out.is_dir():
         raise ValueError(f"--out {out}: is a folder, a file is needed")
-    facts = collect(path)
+    facts = collect(path, *rewritten(files_of(path)[3]))
     text = page(facts)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:

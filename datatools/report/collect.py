@@ -16,22 +16,31 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datatools.report.examples import LONGEST_TEXT, TWINS, clusters_of, reasons_of, rewrites_of, samples_of
+from datatools.report.examples import (
+    LONGEST_TEXT,
+    TWINS,
+    clusters_of,
+    reasons_of,
+    rewrites_of,
+    samples_of,
+    with_twins,
+)
 from datatools.report.facts import Cluster, Counts, Facts, Reason, Step, Twin
 from datatools.report.figures import checks_of, column_counts, column_lengths, encodings_of, rows_of, tokens_of, top
 from schemas.fields import check, name_of
 from schemas.trace import FAILED, TRACE
 
 
-def collect(path: Path) -> Facts:
+def collect(path: Path, examples: Sequence[Mapping[str, str]] = (), note: str = "") -> Facts:
     """The facts of a finished job from its output `X.parquet` or its work folder `X.work`.
 
+    `examples` of rewritten texts (`step, rule, before, after`) and a `note` are added to what is found there.
     An unfinished job (a work folder without output) gives what is known so far. Raises ValueError, naming the file,
     when there is nothing or it cannot be read.
     """
     out = _output(path)
     try:
-        return _Collector(out).facts()
+        return _Collector(out, [note] if note else []).facts(examples)
     except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{out}: cannot be read ({reason})") from error
@@ -62,9 +71,9 @@ def _output(path: Path) -> Path:
 class _Collector:
     """Reads the files of one job, one after another."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, notes: list[str]) -> None:
         self.out, trace, failed, self.work = files_of(out)
-        self.notes: list[str] = []
+        self.notes = notes
         self.schema: pa.Schema | None = pq.read_schema(out) if out.is_file() else None
         self.rows = int(pq.read_metadata(out).num_rows) if self.schema is not None else None
         self.table = pl.scan_parquet(out, glob=False) if self.schema is not None else None
@@ -73,7 +82,7 @@ class _Collector:
         self.run, self.tally, self.keys = self._manifest()
         self.extra = self._report()
 
-    def facts(self) -> Facts:
+    def facts(self, examples: Sequence[Mapping[str, str]]) -> Facts:
         passages = self._parts("passages")
         reasons = reasons_of(self.trace, "rule", "excerpt")
         given = tuple(self._given_clusters())
@@ -96,9 +105,9 @@ class _Collector:
             inputs=tuple(str(name) for name in self._value("inputs", (Mapping, list))),
             settings=dict(self._value("settings", Mapping)),
             funnel=funnel,
-            reasons=reasons,
+            reasons=with_twins(reasons, passages, self.table),
             failed=reasons_of(self.failed, "class", "message"),
-            rewrites=rewrites_of(self._value("examples", list), samples, passages),
+            rewrites=rewrites_of([*self._value("examples", list), *examples], samples, passages),
             clusters=clusters,
             cluster_count=count,
             similarities=similarities,
@@ -156,8 +165,11 @@ class _Collector:
         return pl.scan_ipc(found, glob=False) if found else None
 
     def _funnel(self, reasons: Sequence[Reason], passages: pl.LazyFrame | None) -> tuple[Step, ...]:
-        if given := self._value("funnel", list):
-            return tuple(self._steps(given))
+        if given := tuple(self._steps(self._value("funnel", list))):
+            unread = sum(reason.count for reason in reasons if reason.step == "read")
+            read = given[0].rows_in
+            # Rows without text and files that could not be read never became documents.
+            return (Step("read", read + unread, read, unread), *given) if unread else given
         if self.run.get("command") == "unify" and passages is not None:
             documents = self._parts("documents")
             curated = (rows_of(documents), self.tally.get("kept", 0)) if documents is not None else None
@@ -206,7 +218,8 @@ class _Collector:
                     for twin in members[:TWINS]
                 ]
                 text = str(kept["text"])[:LONGEST_TEXT]
-                yield Cluster(str(kept.get("id", "")), text, len(members), tuple(twins), str(entry.get("rule", "")))
+                size = max(len(members), int(entry.get("size", 0)))
+                yield Cluster(str(kept.get("id", "")), text, size, tuple(twins), str(entry.get("rule", "")))
             except (KeyError, TypeError, AttributeError, ValueError):
                 self.notes.append(
                     "report.json: a cluster is not {kept: {id, text}, dropped: [{id, text, similarity}]}."

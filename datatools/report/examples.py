@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -53,6 +54,24 @@ def reasons_of(table: pl.LazyFrame | None, rule: str, excerpt: str) -> tuple[Rea
             group["high"],
         )
         for group in groups.to_dicts()
+    )
+
+
+def with_twins(
+    reasons: Sequence[Reason], passages: pl.LazyFrame | None, table: pl.LazyFrame | None
+) -> tuple[Reason, ...]:
+    """The reasons with the texts that their examples were like, where they are not the same."""
+    like = [example for reason in reasons for example in reason.examples if (example.similarity or 1) < 1]
+    if not like:
+        return tuple(reasons)
+    found = _texts([example.twin_id for example in like], [*_document_texts(passages), *_document_texts(table)])
+    texts = {example: found.get(example.twin_id, "") for example in like}
+    return tuple(
+        replace(
+            reason,
+            examples=tuple(replace(example, twin_text=texts.get(example, "")) for example in reason.examples),
+        )
+        for reason in reasons
     )
 
 

@@ -26,7 +26,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a trace or of failed rows."""
+    """One row of a trace or of failed rows; `twin_text` where the text it was too much like is known."""
 
     id: str
     source: str
@@ -35,6 +35,7 @@ class Example:
     threshold: float | None = None
     twin_id: str = ""
     similarity: float | None = None
+    twin_text: str = ""
 
 
 @dataclass(frozen=True)

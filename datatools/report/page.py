@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import cache
 from pathlib import Path
@@ -18,10 +18,11 @@ import jinja2
 from markupsafe import Markup
 
 from datatools.report import charts
-from datatools.report.facts import Cluster, Counts, Facts, Lengths, Rewrite, Step
+from datatools.report.facts import Cluster, Counts, Example, Facts, Lengths, Rewrite, Step
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 EXCERPT = 420  # characters of a text that is shown alone
+CUT = 200  # characters of a text that a trace holds
 MIDDLE = 400  # words or characters between a common beginning and end that are compared
 CONTEXT = 24  # words or characters shown on each side of a long equal stretch
 ALIKE = 0.3  # below this, marking what differs would mark nearly everything
@@ -36,9 +37,15 @@ LANGUAGES = {
     "ko": "Korean",
     "und": "undetermined",
 }
+STEPS = {
+    "measuring": "clean and measure",
+    "exact": "exact duplicates",
+    "near": "near duplicates",
+    "decontaminate": "exam leaks",
+}
 TITLES = {
     "languages_read": "Languages read",
-    "language": "Languages",
+    "language": "Languages of the output",
     "source_type": "Source types",
     "generator": "Generators",
     "task": "Tasks",
@@ -48,7 +55,7 @@ TITLES = {
     "exam": "Exams",
     "relation": "Relations",
     "source": "Sources",
-    "encodings": "Encodings found",
+    "encodings": "Encodings found, in documents",
     "pii": "Personal data replaced",
     "flags": "Flags",
 }
@@ -58,6 +65,30 @@ MEANINGS = {
     "no_text_layer": "A PDF of images without text",
     "empty_row": "A row or entry without text",
     "too_short": "Shorter than the threshold",
+    "empty_file": "A file without text",
+    "unknown_type": "A file of a type that is not read",
+    "too_few_words": "Fewer words than the threshold",
+    "mojibake": "Wrongly decoded characters",
+    "residue": "Lost glyphs and private-use characters",
+    "no_letters": "Hardly any letters",
+    "duplicate_lines": "Characters in lines that stood in the text before",
+    "duplicate_grams": "Characters in passages that stood in the text before",
+    "top_2grams": "Two words that make up much of the text",
+    "top_3grams": "Three words that make up much of the text",
+    "top_4grams": "Four words that make up much of the text",
+    "short_lines": "Short lines, as of a menu",
+    "few_line_stops": "Hardly a line that ends a sentence, as in a list of references",
+    "symbols": "Symbols among the characters",
+    "digits": "Digits among the characters",
+    "ellipses": "Lines that trail off",
+    "no_stop_words": "Hardly any of the words that English text is made with",
+    "words_too_short": "Short words, as of formulas",
+    "words_too_long": "Long words, as of names",
+    "exact_duplicate": "The same text as a document that was kept, white space left out",
+    "near_duplicate": "Nearly the text of a document that was kept; the similarity is exact",
+    "already_known": "In the earlier corpus already",
+    "leak": "So much of an exam item stands in it",
+    "leak_run": "So many characters in a row of an exam item stand in it",
     "no_question": "No heading or pattern to ask a question from",
     "duplicate_passage": "The same text as a passage that was kept",
     "duplicate_question": "The same question as a pair that was kept",
@@ -106,7 +137,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": charts.number_of, "clip": clip, "size": size}
+    environment.filters |= {"number": charts.number_of, "clip": clip, "size": size, "seen": _seen}
     return environment.get_template(TEMPLATE.name)
 
 
@@ -124,9 +155,10 @@ def _view(facts: Facts) -> dict[str, Any]:
         "steps": [_step(step, facts.funnel) for step in facts.funnel],
         "seconds": sum(step.seconds for step in facts.funnel if step.seconds is not None) or None,
         "timed": any(step.seconds is not None for step in facts.funnel),
-        "reasons": shown_reasons,
+        "reasons": [(reason, [(example, _beside(example)) for example in reason.examples]) for reason in shown_reasons],
+        "failed": [(reason, [(example, None) for example in reason.examples]) for reason in facts.failed],
         "more_reasons": facts.reasons[REASONS:],
-        "rewrites": [(rewrite, _rewritten(rewrite)) for rewrite in facts.rewrites],
+        "rewrites": _by_rule(facts.rewrites),
         "clusters": [(cluster, list(_twins(cluster))) for cluster in facts.clusters],
         "similarities": [(_similarity(at), count) for at, count in reversed(facts.similarities)],
         "columns": [(name, TITLES[name], _bars(name, counts[name])) for name in TITLES if _says(name, counts)],
@@ -152,6 +184,7 @@ def _step(step: Step, funnel: Sequence[Step]) -> dict[str, Any]:
     rate = step.bytes / 1e6 / step.seconds if step.bytes and step.seconds else None
     return {
         "step": step,
+        "name": STEPS.get(step.name, step.name),
         "bar": charts.bar(step.rows_out, whole, step.dropped),
         "kept": kept,
         "rate": None if rate is None else round(rate, 1),
@@ -208,6 +241,36 @@ def _setting(value: Any) -> str:
     return clip(re.sub(r"(?i)((?:key|token|secret|password)=)[^&\s\"]+", r"\1•••", shown))
 
 
+def _by_rule(rewrites: Sequence[Rewrite]) -> dict[tuple[str, str], list[Pair]]:
+    """What was rewritten side by side, by step and rule in the order they come in."""
+    found: dict[tuple[str, str], list[Pair]] = {}
+    for rewrite in rewrites:
+        found.setdefault((rewrite.rule or rewrite.step, rewrite.step), []).append(_rewritten(rewrite))
+    return found
+
+
+def _beside(example: Example) -> Pair | None:
+    """The text that was kept, as far as the example goes, and the example."""
+    if not example.twin_text:
+        return None
+    return _compared(example.twin_text, example.excerpt, cut=len(example.excerpt) >= CUT)
+
+
+def _compared(kept: str, dropped: str, *, cut: bool) -> Pair:
+    """What was kept beside what was dropped; of the latter only the beginning is known where it is `cut`."""
+    pair = differences(kept[: len(dropped)] if cut else kept, dropped)
+    if cut:
+        pair = replace(pair, before=_unfinished(pair.before), after=_unfinished(pair.after))
+        pair = replace(pair, verdict="the same as far as it is known") if pair.verdict == SAME else pair
+    return replace(pair, before_title="kept", after_title="dropped")
+
+
+def _unfinished(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """Without the last difference, which lies where the text was cut."""
+    whole = pieces[:-1] if pieces and pieces[-1].kind in ("del", "ins") else pieces
+    return (*whole, Piece("gap", " …"))
+
+
 def _rewritten(rewrite: Rewrite) -> Pair:
     pair = differences(rewrite.before, rewrite.after)
     if rewrite.step != "pii":
@@ -223,12 +286,11 @@ def _twins(cluster: Cluster) -> Iterator[tuple[Any, Pair | None]]:
         if cluster.text is None:
             yield twin, None
             continue
-        kept = cluster.text[: len(twin.text)] if twin.cut else cluster.text
-        pair = differences(kept, twin.text)
+        pair = _compared(cluster.text, twin.text, cut=twin.cut)
         if pair.verdict == SAME and shown:
             pair = Pair((), (), "the same text again")
         shown = True
-        yield twin, Pair(pair.before, pair.after, pair.verdict, "kept", "dropped")
+        yield twin, pair
 
 
 def differences(before: str, after: str) -> Pair:
@@ -301,6 +363,11 @@ def clip(text: str, longest: int = EXCERPT) -> str:
     '感冒了… (5 characters more)'
     """
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text) - longest:,} characters more)"
+
+
+def _seen(text: str) -> str:
+    """A marked text in which line ends are seen."""
+    return text.replace("\n", "⏎\n")
 
 
 def size(count: int | None) -> str:

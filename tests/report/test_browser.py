@@ -28,7 +28,10 @@ PROBE = """<!doctype html><meta charset="utf-8"><body style="margin:0"><iframe i
 style="border:0;width:{width}px;height:900px"></iframe><script>
 document.getElementById("f").onload = event => {{
   const root = event.target.contentDocument.documentElement;
-  document.title = root.scrollWidth + " of " + root.clientWidth + ", " + event.target.contentDocument.title;
+  const boxes = [...event.target.contentDocument.querySelectorAll(".scroll, .card, .reason")];
+  const cut = Math.max(...boxes.map(box => box.scrollWidth - box.clientWidth));
+  const title = event.target.contentDocument.title;
+  document.title = `${{root.scrollWidth}} of ${{root.clientWidth}}, ${{cut}} cut, ${{title}}`;
 }};</script>"""
 
 pytestmark = [
@@ -77,7 +80,7 @@ def test_nothing_of_the_corpus_runs(hostile: Path, tmp_path: Path, width: int) -
 
 @pytest.mark.parametrize("width", [400, 700, 1400])
 @pytest.mark.parametrize("name", ["hostile", "unified"])
-def test_the_page_is_no_wider_than_the_window(
+def test_the_page_is_no_wider_than_the_window_and_no_column_is_cut_off(
     name: str, width: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     source: Path = request.getfixturevalue(name)
@@ -90,8 +93,9 @@ def test_the_page_is_no_wider_than_the_window(
     probe.write_text(PROBE.format(page=html.escape(text), width=width), encoding="utf-8")
     dom = browse(probe, tmp_path, width, "--dump-dom", "--virtual-time-budget=5000")
     # Even without its policy the escaped page ran nothing: the title is still its own.
-    wide, window, title = re.findall(r"<title>(\d+) of (\d+), (.*?)</title>", dom)[0]
+    wide, window, cut, title = re.findall(r"<title>(\d+) of (\d+), (-?\d+) cut, (.*?)</title>", dom)[0]
     assert int(wide) <= int(window) == width
+    assert int(cut) <= 0
     assert title.endswith(".parquet · report")
 
 
