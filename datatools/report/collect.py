@@ -68,6 +68,9 @@ def _output(path: Path) -> Path:
     return files_of(path)[0]
 
 
+STRIPPED = "-stripped-"  # in the key of a unit without its boilerplate, behind the key of the unit
+
+
 class _Collector:
     """Reads the files of one job, one after another."""
 
@@ -160,7 +163,9 @@ class _Collector:
         return {} if kind is Mapping else []
 
     def _parts(self, stream: str) -> pl.LazyFrame | None:
-        paths = [self.work / "parts" / f"{key}.{stream}.arrow" for key in self.keys]
+        # Where boilerplate was taken out a unit's documents stand there twice, with it and without.
+        before = {key.split(STRIPPED)[0] for key in self.keys if STRIPPED in key} if stream == "documents" else set()
+        paths = [self.work / "parts" / f"{key}.{stream}.arrow" for key in self.keys if key not in before]
         found = [path for path in paths if path.is_file()]
         return pl.scan_ipc(found, glob=False) if found else None
 
@@ -266,7 +271,8 @@ def _unify_funnel(
         leaks = curated[0] - curated[1] - sum(steps.get(name, 0) for name in ("rules", "exact", "near"))
         documents = curated[0]
         for name, dropped in (*((name, steps.get(name, 0)) for name in ("rules", "exact", "near")), ("leaks", leaks)):
-            read.append(Step(name, documents, documents - dropped, dropped, "documents"))
+            if dropped or name != "leaks":
+                read.append(Step(name, documents, documents - dropped, dropped, "documents"))
             documents -= dropped
     cut = Step("cut into passages", documents, passages + short, 0, "passages", "documents")
     long = Step("long enough", passages + short, passages, short, "passages")

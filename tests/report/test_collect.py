@@ -13,7 +13,11 @@ import pytest
 
 from datatools.report.collect import collect, files_of
 from datatools.report.facts import Facts
+from datatools.report.progress import Progress
+from pipelines.unify import unify
+from pipelines.unify_settings import UnifyRun, UnifySettings
 from schemas.document import DOCUMENT
+from tests.report.test_curated import FOOTER, passage
 from tests.report.test_facts import curated, documents, unified, write
 
 __all__ = ["unified"]
@@ -34,6 +38,24 @@ def test_unify_output_gives_a_funnel_that_adds_up(unified: Path) -> None:
     assert facts.counts["encodings"].total == facts.funnel[1].rows_out
     assert facts.settings["model"] == "rules"
     assert set(facts.inputs) == {"阿司匹林.md", "阿司匹林 2.md", "旧.txt"}
+
+
+def test_documents_whose_boilerplate_was_taken_out_are_counted_once(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(12):
+        text = f"# 感冒第{number}型\n\n{passage(number)}\n\n{FOOTER}\n"
+        (source / f"{number:02}.md").write_text(text, encoding="utf-8")
+    out = tmp_path / "sft.parquet"
+    unify([str(source)], out, UnifySettings(), UnifyRun(), Progress(quiet=True))
+    assert FOOTER not in str(pq.read_table(out)["messages"].to_pylist())
+    funnel = collect(out).funnel
+    assert [(step.name, step.rows_in, step.rows_out) for step in funnel[:3]] == [
+        ("read", 12, 12),
+        ("cut into entries", 12, 12),
+        ("rules", 12, 12),
+    ]
+    assert all(step.dropped >= 0 for step in funnel)
 
 
 def test_output_and_work_folder_give_the_same_facts(unified: Path) -> None:
