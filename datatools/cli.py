@@ -228,6 +228,35 @@ def curate(
 
 
 @app.command()
+def prefer(
+    file: Annotated[Path, typer.Argument(help="A file of conversations.")],
+    out: Out,
+    recipe: Recipe = None,
+    negatives: Annotated[
+        str, typer.Option("--negatives", help="rules: labelled corruptions, without a model.")
+    ] = "rules",
+    format: Annotated[str, typer.Option("--format", help="What trains on it: dpo, rm or kto.")] = "dpo",
+    workers: Workers = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Make preference pairs of conversations: a good answer and a worse one."""
+    from datatools.engine.startup import without_pandas
+    from datatools.report.progress import Progress
+    from pipelines.prefer import PreferSettings
+    from pipelines.prefer import prefer as job
+
+    without_pandas()
+    settings = PreferSettings(negatives=negatives, format=format, limit=limit, seed=seed)
+    processes = workers or os.cpu_count() or 1
+    return _report(job(file, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
+
+
+@app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="Any parquet file of this project.")],
     rows: Annotated[int, typer.Option("--rows", "-n", help="Rows to show.", min=1)] = 10,
