@@ -26,12 +26,13 @@ from datatools.dedupe.boilerplate import Boilerplate, paragraph_keys, remove_boi
 from datatools.dedupe.near import Near, band_table
 from datatools.engine.units import Unit
 from datatools.io.source import ReadOptions
+from datatools.llm import rules_fields
 from pipelines.documents import batches, cleaned
 from schemas.document import DOCUMENT, Document
 from schemas.trace import TRACE
 
 # Raised when a change here or in the operators gives other texts or values: finished units are then made again.
-VERSION = 2
+VERSION = 3
 
 KEY = pa.field("key", pa.binary(16))
 VALUES = [pa.field(name, pa.int32() if name in COUNTS else pa.float32()) for name in SIGNALS]
@@ -366,12 +367,20 @@ def strip_unit(unit: Unit, settings: StripSettings, tally: Counter[str]) -> Iter
             yield "documents", _without_boilerplate(reader.get_batch(index), found, settings, tally)
 
 
+def _is_row(text: str, meta: str) -> bool:
+    fields = json.loads(meta).get("fields") if '"fields"' in meta else None
+    return bool(fields) and rules_fields.is_listing(fields, text)
+
+
 def _without_boilerplate(
     batch: pa.RecordBatch, found: frozenset[int], settings: StripSettings, tally: Counter[str]
 ) -> pa.Table:
     texts, removed = [], []
-    for text, source in zip(batch["text"].to_pylist(), batch["source"].to_pylist(), strict=True):
+    columns = (batch[name].to_pylist() for name in ("text", "source", "meta"))
+    for text, source, meta in zip(*columns, strict=True):
         left, spans = remove_boilerplate(text, source, found, settings.limits)
+        if spans and _is_row(text, meta):
+            spans = []  # what many rows of a table have in common is a value of theirs
         texts.append(left.strip() if spans else text)
         removed.append(len(spans))
     if not any(removed):

@@ -337,6 +337,10 @@ def _own_line(text: Array, begin: int, stop: int, signs: Array) -> bool:
     if kind & BULLET:
         return _kind(text, begin + 1, stop, signs) & BLANK != 0
     following = text[begin + 1] if begin + 1 < stop else 0
+    if 65 <= code <= 72:  # A. of an option
+        return _option(text, begin, stop, following, signs)
+    if _speaker(code, following, text[begin + 2] if begin + 2 < stop else 0):
+        return True
     if kind & ABOVE:
         at = begin + 1
         while _kind(text, at, stop, signs) & NUMERAL:
@@ -366,6 +370,31 @@ def _own_line(text: Array, begin: int, stop: int, signs: Array) -> bool:
     if text[at] == 41 or text[at] == 0x3001:  # 1) 1、
         return True
     return (text[at] == 46 or text[at] == 0xFF0E) and not _kind(text, at + 1, stop, signs) & DIGIT
+
+
+@inlined
+def _option(text: Array, begin: int, stop: int, mark: int, signs: Array) -> bool:
+    """Whether the letter at `begin` is an option's: A. A、 A）; E. coli is none."""
+    if mark == 46 or mark == 0xFF0E:
+        at = begin + 3 if begin + 2 < stop and text[begin + 2] == 32 else begin + 2
+        small = at < stop and 97 <= text[at] <= 122
+        return not small and not _kind(text, begin + 2, stop, signs) & DIGIT
+    return bool(mark == 0x3001 or mark == 58 or mark == 0xFF1A or mark == 41 or mark == 0xFF09)
+
+
+@inlined
+def _speaker(first: int, second: int, third: int) -> bool:
+    """Whether a line begins with who speaks: 问： 答： 医生： 医师： 大夫： 患者： 病人： 护士："""
+    if first == 0x95EE or first == 0x7B54:
+        return bool(second == 58 or second == 0xFF1A)
+    two = (
+        (first == 0x533B and (second == 0x751F or second == 0x5E08))
+        or (first == 0x5927 and second == 0x592B)
+        or (first == 0x60A3 and second == 0x8005)
+        or (first == 0x75C5 and second == 0x4EBA)
+        or (first == 0x62A4 and second == 0x58EB)
+    )
+    return bool(two and (third == 58 or third == 0xFF1A))
 
 
 @compiled

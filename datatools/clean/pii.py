@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datatools.clean.columns import append_columns, replaced, text_column
-from datatools.clean.pii_patterns import DETECTORS, PUBLIC, SIGN
+from datatools.clean.pii_patterns import A_NAME, A_RECORD, DETECTORS, NAME_ALONE, PUBLIC, RECORD_ALONE, SIGN
+from datatools.clean.surnames import is_person
 
 
 class Span(NamedTuple):
@@ -35,23 +36,45 @@ KINDS = (
 COUNTS = pa.map_(pa.string(), pa.int32())
 
 
+ALONE = 24  # characters: a label that fills its line is short
+
 _SIGN = re.compile(SIGN)
 _FULL_WIDTH = str.maketrans("０１２３４５６７８９", "0123456789")
 
 
 def find(text: str) -> list[Span]:
-    """Spans of personal data in order, none overlapping another; what a line holds depends on that line alone.
+    """Spans of personal data in order, none overlapping another.
+
+    What a line holds depends on that line alone, but for the value of a label that is the whole line before it.
 
     >>> find("电话13800138000转，国药准字H10983054")
     [Span(start=2, end=13, kind='PHONE')]
     """
     spans: list[Span] = []
     offset = 0
+    before = ""
     for line in text.split("\n"):
-        if _SIGN.search(line):
-            spans += [Span(start + offset, end + offset, kind) for start, end, kind in _in_line(line)]
+        below = _below(before, line) if before else None
+        found = [below] if below else _in_line(line) if _SIGN.search(line) else []
+        spans += [Span(start + offset, end + offset, kind) for start, end, kind in found]
         offset += len(line) + 1
+        before = line if _SIGN.search(line) and len(line) <= ALONE else ""
     return spans
+
+
+def _below(label: str, line: str) -> Span | None:
+    """The whole of a line, where the short line before it is nothing but a label: 姓名： above 李小明."""
+    if len(line) > ALONE or len(label) > ALONE:
+        return None
+    value = line.strip()
+    if NAME_ALONE.search(label) and A_NAME.fullmatch(value) and ("·" in value or "•" in value or is_person(value)):
+        kind = "NAME"
+    elif RECORD_ALONE.search(label) and A_RECORD.fullmatch(value):
+        kind = "RECORD_NUMBER"
+    else:
+        return None
+    start = line.index(value)
+    return Span(start, start + len(value), kind)
 
 
 def _in_line(line: str) -> list[Span]:
@@ -124,11 +147,15 @@ class Redact:
         counts: list[list[tuple[str, int]]] = [[] for _ in range(len(text))]
         changed: dict[int, str] = {}
         for row, lines in _suspect_lines(text).items():
-            cleaned = text[row].as_py().split("\n")
+            whole = text[row].as_py().split("\n")
+            cleaned = list(whole)
             kinds: Counter[str] = Counter()
             for line in lines:
                 cleaned[line], spans = redact(cleaned[line])
                 kinds.update(span.kind for span in spans)
+                if line + 1 < len(whole) and (below := _below(whole[line], whole[line + 1])):
+                    cleaned[line + 1] = _replaced(whole[line + 1], [below])
+                    kinds[below.kind] += 1
             if kinds:
                 changed[row], counts[row] = "\n".join(cleaned), sorted(kinds.items())
         if changed:

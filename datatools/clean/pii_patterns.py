@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from datatools.clean.numbers import is_bank_card, is_birth_date, is_id_card, is_old_id_card, is_ssn
-from datatools.clean.surnames import is_english_name, is_name
+from datatools.clean.surnames import is_english_name, is_name, is_person
 
 
 class Detector(NamedTuple):
@@ -27,6 +27,7 @@ _SEP = r"[ \t]{0,4}(?:[:：|=]|为|是)?[ \t]{0,4}(?:\|[ \t]{0,2})?"
 _COLON = r"[ \t]{0,4}[:：|][ \t]{0,4}(?:\|[ \t]{0,2})?"
 _NEXT = r"性 {0,4}别|年 {0,4}龄|电话|手机|联系|邮编|邮政|身份证|姓名|入院|出院|住院|门诊|病案|床 {0,4}号|科 {0,4}[室别]|职业|民族|婚姻|出生|籍贯|工作|与患者|关系"
 _HAN = r"[\u3400-\u9fff]"
+_FOREIGN = rf"{_HAN}{{2,8}}[·•]{_HAN}{{2,10}}(?:[·•]{_HAN}{{1,10}})?"
 _AFTER_NAME = rf"(?=[ \t]*(?:$|[\s,，。．.;；、|/()（）\]】\"”’'*]|男|女|先生|女士|签|{_NEXT}))"
 
 # What is left alone: the number of a drug, a trial, a paper, a product or a lot, whatever its digits look like.
@@ -45,13 +46,15 @@ _LABELLED_PHONE = (
     r"(?:电话|手机|座机|热线|传真|联系方式|联系号码|热线号码|(?i:(?<![A-Za-z])(?:tele)?phone|(?<![A-Za-z])tel|mobile|(?<![A-Za-z])fax"
     r"|(?<![A-Za-z])cell))(?:号码?| ?(?i:number|no))?[.．]?[ \t]{0,3}[:：|为是]?[ \t]{0,3}(?:\([^)]{1,6}\)[:： ]{0,2})?"
 )
-_NAME_LABEL = (
-    r"(?:姓 {0,4}名|联系人|家属|监护人|收件人|委托人|代理人|陪护人|签名|签字|责任护士|(?:主治|主管|经治|住院|主任|接诊|管床|审核|报告|记录"
-    r"|检查|送检|首诊|门诊|手术|麻醉)(?:医师|医生|者)|医师|医生|患者|病人|患儿|产妇|病员|死者|孕妇)"
+_FORM = r"(?:姓 {0,4}名|联系人|收[件货]人|委托人|代理人|签名|签字|名字)"
+# What such a person said may stand behind these as well.
+_ROLE = (
+    r"(?:家属|家长|监护人|陪护人|责任护士|(?:主治|主管|经治|住院|主任|接诊|管床|审核|报告|记录|检查|送检|首诊|门诊|手术|麻醉|陈述)(?:医师|医生|者)"
+    r"|医师|医生|患者|病人|患儿|产妇|病员|死者|孕妇|术者|主刀|[一二三]助|助手|麻醉师)"
 )
 _RECORD_LABEL = (
-    r"(?:(?:住院|病案|病历|门诊|登记|就诊|急诊|病理|检查|影像|超声|放射|体检|档案|医疗证|诊疗|心电图|留观|挂号|标本|样本|医保|社保|参保"
-    r"|公费医疗|新农合|病人|患者|健康)(?:卡|证|人)?(?:号码?|编号|ID号?)|(?:医保|社保)卡|社会保障号码?|(?<![A-Za-z])ID号)"
+    r"(?:(?:住院|病案|病历|门诊|登记|就诊|急诊|病理|检查|影像|超声|放射|报告|体检|档案|医疗证|诊疗|心电图|留观|挂号|标本|样本|医保|社保|参保"
+    r"|公费医疗|新农合|病人|患者|健康)(?:卡|证|人)?(?:号码?|编号|ID号?)|(?:医保|社保|就诊|诊疗|健康)卡|社会保障号码?|(?<![A-Za-z])(?:ID|CT|MRI?|DR)号|片号)"
 )
 _ENGLISH_RECORD = (
     r"(?<![A-Za-z])(?i:MRN|medical record(?: (?:number|no\.?|#))?|(?:chart|hospital|patient|health|account|case|admission|visit|NHS|insurance"
@@ -94,6 +97,11 @@ def _id(found: re.Match[str]) -> bool:
     return is_old_id_card(digits) and bool(_ID_LABEL.search(_before(found, 15)))
 
 
+def _named(check: Callable[[str], bool]) -> Callable[[re.Match[str]], bool]:
+    """A name with a dot within it (买买提·艾力) is one whatever it begins with."""
+    return lambda found: "·" in found["value"] or "•" in found["value"] or check(found["value"])
+
+
 def _count(low: int, high: int) -> Callable[[re.Match[str]], bool]:
     return lambda found: low <= sum(character.isdigit() for character in found["value"]) <= high
 
@@ -111,9 +119,17 @@ def _detectors() -> Iterator[Detector]:
     )
     yield Detector(
         "RECORD_NUMBER",
-        r(rf"{_RECORD_LABEL}{_SEP}[#№]?(?P<value>[A-Za-z0-9][A-Za-z0-9\-]{{2,23}})(?![A-Za-z0-9\-])"),
+        r(
+            rf"{_RECORD_LABEL}{_SEP}[#№]?(?P<value>[A-Za-z0-9][A-Za-z0-9\-]{{2,23}}(?:\.[0-9]{{1,4}})?)(?![A-Za-z0-9\-])"
+        ),
         ("号", "ID", "卡"),
         _count(3, 24),
+    )
+    yield Detector(  # another one beside it
+        "RECORD_NUMBER",
+        r(r"\[RECORD_NUMBER\](?:[、,，]|和|及) {0,2}(?P<value>[A-Za-z]{0,3}[0-9]{5,12})(?![A-Za-z0-9年月\-])"),
+        ("[RECORD_NUMBER]",),
+        lambda found: not is_birth_date(found["value"]),
     )
     yield Detector(
         "RECORD_NUMBER",
@@ -147,7 +163,7 @@ def _detectors() -> Iterator[Detector]:
     yield Detector(
         "WECHAT",
         r(
-            r"(?:微信(?:号码?|[Ii][Dd])?|薇信|[Vv]信|加[Vv微]|(?<![A-Za-z])(?i:wechat(?: id)?|vx|wx|weixin))[ \t]{0,3}[:：为是|]?[ \t]{0,3}"
+            r"(?:微信(?:号码?|[Ii][Dd])?|薇信|[Vv]信|加[Vv微]|(?<![A-Za-z0-9\-])(?i:wechat(?: id)?|vx|wx|weixin))[ \t]{0,3}[:：为是|]?[ \t]{0,3}"
             r"(?P<value>[A-Za-z][A-Za-z0-9_\-]{5,19}|1[3-9][0-9]{9})(?![A-Za-z0-9_\-@.])"
         ),
         ("微", "薇", "信", "V", "v", "W", "w"),
@@ -156,7 +172,7 @@ def _detectors() -> Iterator[Detector]:
     yield Detector(
         "QQ",
         r(
-            r"(?:(?<![A-Za-z])[Qq]{2}|扣扣|企鹅号)(?:号码?|群)?[ \t]{0,3}[:：为是|]?[ \t]{0,3}(?P<value>[1-9][0-9]{4,10})(?![0-9@])"
+            r"(?:(?<![A-Za-z])[Qq]{2}|扣扣|企鹅(?=[号:：]))(?:号码?|群)?[ \t]{0,3}[:：为是|]?[ \t]{0,3}(?P<value>[1-9][0-9]{4,10})(?![0-9@])"
         ),
         ("QQ", "qq", "扣扣", "企鹅"),
     )
@@ -183,12 +199,18 @@ def _dates_and_phones(r: Callable[[str], re.Pattern[str]]) -> Iterator[Detector]
     yield Detector(
         "BIRTH_DATE",
         r(
-            r"(?:出生(?:日期|年月日?|时间)|出生于|生日|(?<![A-Za-z])(?:DOB|D\.O\.B\.?|(?i:date of birth|birth ?date|born on)))[ \t]{0,3}[:：为是|]?[ \t]{0,3}"
+            r"(?:出生(?:日期|年月日?|时间)|出生于|出生(?=[ \t]{0,3}[:：])|生日|(?<![A-Za-z])(?:DOB|D\.O\.B\.?|(?i:date of birth|birth ?date|born on)))[ \t]{0,3}[:：为是|]?[ \t]{0,3}"
             r"(?P<value>(?:1[89]|20)[0-9]{2}(?:[年./\-][0-9]{1,2}(?:[月./\-][0-9]{1,2}日?|月)?|[0-9]{4})|[0-9]{1,2}[/.\-][0-9]{1,2}[/.\-](?:19|20)?[0-9]{2}"
             r"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}\.? [0-9]{1,2},? (?:19|20)[0-9]{2}"
             r"|[0-9]{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}\.? (?:19|20)[0-9]{2})(?![0-9])"
         ),
         ("生", "DOB", "D.O.B", "irth", "IRTH", "orn on"),
+        lambda found: is_birth_date(found["value"]),
+    )
+    yield Detector(  # a year alone is anybody's: 生于1518年
+        "BIRTH_DATE",
+        r(r"生于(?P<value>(?:19|20)[0-9]{2}[年./\-][0-9]{1,2}[月./\-][0-9]{1,2}日?)(?![0-9])"),
+        ("生于",),
         lambda found: is_birth_date(found["value"]),
     )
     yield Detector(
@@ -236,25 +258,55 @@ def _dates_and_phones(r: Callable[[str], re.Pattern[str]]) -> Iterator[Detector]
 def _names_and_addresses(r: Callable[[str], re.Pattern[str]]) -> Iterator[Detector]:
     yield Detector(
         "NAME",
-        r(
-            rf"{_NAME_LABEL}{_COLON}(?P<value>{_HAN}{{2,8}}[·•]{_HAN}{{2,10}}(?:[·•]{_HAN}{{1,10}})?|{_HAN}{{2,4}}?){_AFTER_NAME}"
-        ),
+        r(rf"(?:(?P<form>{_FORM})|{_ROLE}){_COLON}(?P<value>{_FOREIGN}|{_HAN}{{2,4}}?){_AFTER_NAME}"),
         (":", "：", "|"),
-        lambda found: "·" in found["value"] or "•" in found["value"] or is_name(found["value"]),
+        lambda found: _named(is_name if found["form"] else is_person)(found),
     )
     yield Detector(
         "NAME",
-        r(rf"姓名(?:[ \t]{{1,4}}|[ \t]{{0,4}}(?:为|是|叫)[ \t]{{0,4}})(?P<value>{_HAN}{{2,4}}?){_AFTER_NAME}"),
+        r(
+            rf"(?:患者|病人|患儿|我|本人|他|她|孩子|宝宝|女儿|儿子|老公|老婆|丈夫|妻子|爱人|[男女]友|[爸妈爷奶姐妹哥弟姑姨舅叔婶][爸妈爷奶姐妹哥弟姑姨舅叔婶]?|[父母]亲)(?:的?名字)?名?叫(?:做|作)?[ ]?"
+            rf"(?P<value>{_HAN}{{2,4}}?)(?=[，,。.！!；;、\s（(]|今年|$)"
+        ),
+        ("叫",),
+        _named(is_person),
+    )
+    yield Detector(  # 陈志明，男，46岁
+        "NAME",
+        r(
+            rf"(?<![\u3400-\u9fff·])(?P<value>{_HAN}{{2,3}})[，,、 ]{{1,2}}[男女]性?[，,、 ]{{0,2}}(?=[0-9]{{1,3}} ?[岁月天y])"
+        ),
+        ("男", "女"),
+        _named(is_person),
+    )
+    yield Detector(
+        "NAME",
+        r(rf"姓名(?![和及与])(?P<value>{_HAN}{{2,4}}?)(?=[，,]|性别|[男女][，, 0-9])"),
+        ("姓名",),
+        _named(is_person),
+    )
+    yield Detector(
+        "NAME",
+        r(rf"本人[ ]?(?P<value>{_HAN}{{2,4}}?)(?=[，, ]{{1,2}}[男女][，,、。； 性0-9])"),
+        ("本人",),
+        _named(is_person),
+    )
+    yield Detector(
+        "NAME",
+        r(
+            rf"(?<!变易)(?<!更改)姓名(?:[ \t]{{1,4}}|[ \t]{{0,4}}(?:为|是|叫)[ \t]{{0,4}})(?P<value>{_HAN}{{2,4}}?){_AFTER_NAME}"
+        ),
         ("姓名",),
         lambda found: is_name(found["value"]),
     )
     yield Detector(
         "NAME",
         r(
-            rf"(?:患者|病人|患儿|产妇|孕妇|死者)[ ]?(?P<value>{_HAN}{{2,4}}?)[ ]?(?=[，,、 （(]{{1,2}}[男女][，,、。； 性童孩）)0-9])"
+            rf"(?:患者|病人|患儿|产妇|孕妇|死者)[ ，,]?(?P<value>{_HAN}{{2,4}}?)[ ]?"
+            rf"(?=[，,、 （(]{{1,2}}(?:[男女][，,、。； 性童孩）)0-9]|[0-9]{{1,3}} ?岁)|[男女][，, ]?[0-9]{{1,3}} ?岁)"
         ),
-        ("男", "女"),
-        lambda found: is_name(found["value"]),
+        ("男", "女", "岁"),
+        _named(is_person),
     )
     yield Detector(
         "NAME",
@@ -265,6 +317,21 @@ def _names_and_addresses(r: Callable[[str], re.Pattern[str]]) -> Iterator[Detect
         ),
         ("ame", "AME", "in", "ontact", "uardian", "hysician", "atient", "ATIENT"),
         lambda found: is_english_name(found["value"]),
+    )
+    yield Detector(
+        "NAME",
+        r(
+            r"(?:(?i:my name is)|(?<![A-Za-z])(?:Mr|Mrs|Ms)\.?|(?<![A-Za-z])Miss) (?P<value>[A-Z][a-z'’\-]{1,20}(?: [A-Z]\.)? [A-Z][A-Za-z'’\-]{1,20})(?![A-Za-z])"
+        ),
+        ("name is", "Mr", "Ms", "Miss"),
+        lambda found: is_english_name(found["value"]),
+    )
+    yield Detector(
+        "ADDRESS",
+        r(
+            rf"(?:家住|住在|居住[在于])(?P<value>{_HAN}{{2,12}}[省市区县州盟旗镇乡村路街道巷][^\n,，。；;|\[\]【】:：]{{0,40}}?[0-9]{{1,5}}(?:号|弄|栋|幢|室|单元|组|楼)[0-9A-Za-z\-号栋幢室单元组楼层院]{{0,16}})"
+        ),
+        ("家住", "住在", "居住"),
     )
     yield Detector(
         "ADDRESS",
@@ -297,9 +364,16 @@ def _names_and_addresses(r: Callable[[str], re.Pattern[str]]) -> Iterator[Detect
 
 DETECTORS = tuple(_detectors())
 
+# A line that is a label alone: what it labels is the next line.
+NAME_ALONE = re.compile(rf"(?:姓 {{0,4}}名[ \t]*[:：]?|(?:{_FORM}|{_ROLE})[ \t]*[:：])[ \t]*$")
+RECORD_ALONE = re.compile(rf"{_RECORD_LABEL}[ \t]*[:：]?[ \t]*$")
+A_NAME = re.compile(rf"(?:{_FOREIGN}|{_HAN}{{2,4}})")
+A_RECORD = re.compile(r"[A-Za-z]{0,4}-?[0-9][0-9A-Za-z\-]{2,22}")
+
 # Text without any of these holds nothing to find. The same pattern for RE2 and for re.
 SIGN = (
-    r"[0-9０-９]{3}-[0-9０-９]{2}-[0-9０-９]{4}|[0-9０-９]{3}[0-9０-９ ()（）.\-]{0,3}[0-9０-９]{3}|[@＠]|姓 {0,4}名|住址|地址|居住地|户籍|现住|床 {0,4}[号位]|微信|薇信|[Vv]信|加[Vv]|[Qq][Qq]|护照|车牌|出生[日于年时]|生日"
-    r"|(?:联系人|家属|[监陪][护]人|收件人|[委代][托理]人|签[名字]|医[师生者]|护士|患[者儿]|病[人员]|[产孕]妇|[死核告录查检]者)[ \t]*[:：|]|(?:患者|病人|患儿|产妇|孕妇|死者).{2,5}[，,、 （(][男女]|[号卡码][ \t]*[:：|]?[ \t]*[0-9A-Za-z]"
+    r"(?:[我他她者子宝女友公婆夫妻爸妈爷奶姐妹哥弟姑姨舅叔婶亲]|女儿|[本爱]人|名字)名?叫[做作]? ?[㐀-鿿]{2,4}(?:[，,。.！!；;、 （(]|今年|\n|$)|本人.{2,5}[，, ][男女]|(?:家住|住在|居住[在于])[^\n，。]*[0-9]|生于[12]|DOB|name is |M(?:rs?|s|iss)\.? [A-Z]|企鹅[号:：]|[院案历诊理查像检记病]号[:：]?[ \t]*(?:\n|$)|"
+    r"[0-9０-９]{3}-[0-9０-９]{2}-[0-9０-９]{4}|[0-9０-９]{3}[0-9０-９ ()（）.\-]{0,3}[0-9０-９]{3}|[@＠]|姓 {0,4}名|住址|地址|居住地|户籍|现住|床 {0,4}[号位]|微信|薇信|[Vv]信|加[Vv]|[Qq][Qq]|护照|车牌|出生[日于年时:：]|生日"
+    r"|(?:联系人|家属|家长|[监陪][护]人|收[件货]人|[委代][托理]人|签[名字]|名字|医[师生者]|护士|醉师|主刀|[一二三]助|助手|患[者儿]|病[人员]|[产孕]妇|[死核告录查检术述]者)[ \t]*[:：|]|(?:患者|病人|患儿|产妇|孕妇|死者).{2,6}[，,、 （(](?:[男女]|[0-9]{1,3} ?岁)|[㐀-鿿][，,、 ]{0,2}[男女]性?[，,、 ]{0,2}[0-9]{1,3} ?[岁月天y]|[号卡码][ \t]*[:：|]?[ \t]*[0-9A-Za-z]"
     r"|(?:ame|AME|in|ontact|uardian|hysician|atient|ATIENT|ddress|DDRESS|[Bb]ed|BED|DOB|irth|IRTH)[^\n]{0,4}[:：|#][ \t]{0,3}[A-Z0-9]|(?:[Vv][Xx]|[Ww][Xx]|[Ww]e[Cc]hat|WECHAT)"
 )

@@ -137,7 +137,7 @@ def _text(row: Mapping[str, Any], roles: Roles) -> Document | str:
 def _pair(row: Mapping[str, Any], roles: Roles) -> Document | str:
     question, answer = stated(value(row, roles.question)), stated(value(row, roles.answer))
     if roles.input and (more := stated(row.get(roles.input))):
-        question = f"{question}\n{more}".strip()
+        question = f"{question}\n\n{more}".strip()
     if roles.title and roles.question.casefold() in BODY_OF_TITLE:
         question = asked(plain(row.get(roles.title)).strip(), question)
     return pair(question, answer, _kept(row, roles))
@@ -155,7 +155,8 @@ def pair(question: str, answer: str, meta: dict[str, Any]) -> Document | str:
         return "question is empty"
     if not answer.strip():
         return "answer is empty"
-    return Document(f"{question}\n{answer}", "", meta={"question": question, "answer": answer, **meta})
+    # A blank line between what two people said: lines that were cut by their width are joined later, these never are.
+    return Document(f"{question}\n\n{answer}", "", meta={"question": question, "answer": answer, **meta})
 
 
 def asked(title: str, body: str) -> str:
@@ -184,7 +185,7 @@ def _conversation(row: Mapping[str, Any], roles: Roles) -> Document | str:
         return "answer is empty"
     if [turn["role"] for turn in messages] == ["user", "assistant"]:
         return pair(messages[0]["content"], messages[1]["content"], _kept(row, roles))
-    text = "\n".join(turn["content"] for turn in messages if turn["role"] != "system")
+    text = "\n\n".join(turn["content"] for turn in messages if turn["role"] != "system")
     return Document(text, "", meta={"messages": messages, **_kept(row, roles)})
 
 
@@ -198,7 +199,7 @@ def _exam(row: Mapping[str, Any], roles: Roles) -> Document | str:
     answer = [f"{''.join(letters)}", *lines] if len(lines) > 1 else lines or [key]
     explanation = stated(row.get(roles.explanation)).replace("\\n", "\n").strip()
     question = "\n".join([stem, *(f"{letter}. {text}" for letter, text in choices.items())])
-    return pair(question, "\n".join([*answer, explanation]).strip(), _kept(row, roles))
+    return pair(question, "\n".join(answer) + (f"\n\n{explanation}" if explanation else ""), _kept(row, roles))
 
 
 def _letters(key: str, choices: Mapping[str, str]) -> list[str]:

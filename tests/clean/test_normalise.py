@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datatools.clean.normalise import TABLE, join_wrapped, normalise
+from datatools.clean.normalise import TABLE, join_wrapped, normalise, normalise_all
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,30 @@ def test_a_line_that_ends_in_a_comma_goes_on() -> None:
 )
 def test_lists_tables_verse_and_prescriptions_keep_their_lines(text: str) -> None:
     assert normalise(text) == text
+
+
+LONG = "供水单位卫生许可证由县级以上人民政府卫生计生主管部门发放有效期三年"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("A. 供水单位", "B．供水", "C、供水", "D）供水", "E: 供水", "A. 5 mg", "H.Pylori"),
+        *("问：有效吗", "答：有效", "医生：有效", "病人: 有效", "大夫：有效", "护士：有效"),
+    ],
+)
+def test_options_and_who_speaks_begin_a_line(line: str) -> None:
+    text = f"{LONG}\n{line}"
+    assert normalise(text) == text
+    many = [text] * 1000  # by compiled code
+    assert normalise_all(many) == many
+
+
+@pytest.mark.parametrize("line", "E. coli感染|E.coli感染|B.12|AB. 供水|医院：供水|答案|A 供水|医生".split("|"))
+def test_what_only_begins_like_one_goes_on(line: str) -> None:
+    text = f"{LONG}\n{line}"
+    assert normalise(text) == LONG + line
+    assert normalise_all([text] * 1000) == [LONG + line] * 1000
 
 
 def test_a_drug_list_that_was_wrapped_goes_on() -> None:

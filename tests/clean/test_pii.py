@@ -18,6 +18,7 @@ from datatools.clean.pii import KINDS, Redact, find, redact
 
 EXAMPLES = Path(__file__).with_name("pii.jsonl")
 FRAGMENTS = [
+    "医生：", "谢谢", "我叫", "46岁", "住院号\n", "姓名\n", "家住", "、", "201435397",
     "电话", "13812345678", "姓名：", "李小明", "，", "住院号", "：", "Z0012345", "[NAME]", "[PHONE]", "a@b.example.com", "1", "-", " ", "\n",
     "110105", "19491231", "002X", "床号", "12", "地址", "北京市海淀区1号", "患者", "男", "微信", "wxid_123", "QQ", "62220210011162457", "02", "国药准字H",
     "20003263", "Name: ", "John Smith", "DOB", "010-65123456", "☎", "５", "|", "(", ")", "+86", "DOI:10.1000/1", "护照E12345678",
@@ -48,6 +49,15 @@ def texts() -> st.SearchStrategy[str]:
         ("出生日期：1978年6月12日", "出生日期：[BIRTH_DATE]"),
         ("Patient name: Mary Jones, MRN: 00473829", "Patient name: [NAME], MRN: [RECORD_NUMBER]"),
         ("call (415) 555-0132; SSN 219-45-6789", "call [PHONE]; SSN [SSN]"),
+        ("医生我叫李小明，头痛", "医生我叫[NAME]，头痛"),
+        ("李小明，男，46岁，农民", "[NAME]，男，46岁，农民"),
+        (
+            "预约医生：\n李小明\n住院号\nZ0012345\n医生：\n谢谢",
+            "预约医生：\n[NAME]\n住院号\n[RECORD_NUMBER]\n医生：\n谢谢",
+        ),
+        ("家住上海市徐汇区肇嘉浜路1000弄5号，近", "家住[ADDRESS]，近"),
+        ("病理号：34732.15（201435397、201433427）", "病理号：[RECORD_NUMBER]（201435397、201433427）"),
+        ("病理号201435397、201433427）", "病理号[RECORD_NUMBER]、[RECORD_NUMBER]）"),
         ("Mobile: 07700 900123, or +44 20 7946 0011", "Mobile: [PHONE], or [PHONE]"),
     ],
 )

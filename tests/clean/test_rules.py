@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,26 @@ def test_good_text_is_kept_and_rubbish_goes_with_a_reason() -> None:
 def test_a_dosage_table_is_kept() -> None:
     table = "药名 | 剂量\n阿莫西林 | 0.5 g，3次/日\n白细胞 | 10⁹/L\n甲硝唑 | 0.4 g，2次/日\n布洛芬 | 0.2 g"
     assert decide(measured([table], "zh"), DEFAULT)[0].all()
+
+
+def test_a_transcript_whose_speakers_stand_on_lines_of_their_own_is_kept() -> None:
+    chat = "\n".join(f"{('病人', '医生')[turn % 2]}：\n{MODERN[turn * 2 : turn * 2 + 24]}" for turn in range(12))
+    values = measured([chat], "zh")
+    assert values["duplicate_line_share"][0].as_py() > 0.4
+    assert decide(values, [rule for rule in DEFAULT if rule.name == "duplicate_lines"])[0].all()
+
+
+def test_a_page_about_one_disease_may_repeat_its_name() -> None:
+    chance = random.Random(4)
+    words = (
+        "growth skin trunk surgery margin years people rare slow patch firm deep follow because clinic tissue".split()
+    )
+    name = "dermatofibrosarcoma protuberans"
+    page = " ".join(f"{name} {' '.join(chance.sample(words, 16))} of the and." for _ in range(12))
+    values = measured([page], "en")
+    assert len(page) > 1000
+    assert 0.2 < values["top_2gram_share"][0].as_py() < 0.25
+    assert decide(values, [rule for rule in DEFAULT if rule.name == "top_2grams"])[0].all()
 
 
 def test_nulls_and_empty_tables() -> None:

@@ -68,7 +68,7 @@ def test_a_line_in_an_encoding_of_its_own() -> None:
 
 
 def test_lists_and_bare_texts_are_rows_too() -> None:
-    assert texts('"只有一段文字"\n["头晕怎么办", "先量血压"]\n'.encode()) == ["只有一段文字", "头晕怎么办\n先量血压"]
+    assert texts('"只有一段文字"\n["头晕怎么办", "先量血压"]\n'.encode()) == ["只有一段文字", "头晕怎么办\n\n先量血压"]
 
 
 def test_the_note_comes_once_for_a_file_in_ranges() -> None:

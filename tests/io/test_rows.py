@@ -28,7 +28,7 @@ def one(*rows: dict[str, Any]) -> Document:
 
 def test_a_pair_keeps_its_other_columns() -> None:
     document = one({"id": 12.0, "科室": "内科", "question": "发烧怎么办？", "answer": ANSWER, "备注": ""})
-    assert (document.id, document.text, document.offset) == ("12", f"发烧怎么办？\n{ANSWER}", 1)
+    assert (document.id, document.text, document.offset) == ("12", f"发烧怎么办？\n\n{ANSWER}", 1)
     assert document.meta == {"question": "发烧怎么办？", "answer": ANSWER, "fields": {"科室": "内科"}}
     assert document.source_type == "consultation"
 
@@ -64,7 +64,7 @@ def test_a_conversation_of_many_turns() -> None:
     turns = [{"from": ("human", "gpt")[k % 2], "value": line} for k, line in enumerate(said)]
     document = one({"system_prompt": "你是医生", "conversations": turns})
     assert [turn["role"] for turn in document.meta["messages"]] == ["system", *["user", "assistant"] * 2]
-    assert document.text == "\n".join(said)
+    assert document.text == "\n\n".join(said)
 
 
 def test_a_conversation_of_one_exchange_is_a_pair() -> None:
@@ -92,7 +92,7 @@ def test_a_conversation_without_an_answer_is_a_fault() -> None:
 def test_an_exam_item_in_every_shape_of_its_options(options: dict[str, Any]) -> None:
     document = one({"Question": "口服补液盐里有", "Answer": "BC", "Explanation": "两样都有。", **options})
     assert document.meta["question"] == "口服补液盐里有\nA. 水\nB. 盐\nC. 糖"
-    assert document.meta["answer"] == "BC\nB. 盐\nC. 糖\n两样都有。"
+    assert document.meta["answer"] == "BC\nB. 盐\nC. 糖\n\n两样都有。"
 
 
 def test_a_single_choice_answer_is_its_letter_and_words() -> None:

@@ -77,6 +77,25 @@ def test_wrapped_lines_are_joined_and_the_ratio_sign_becomes_a_colon(tmp_path: P
     ]
 
 
+def test_what_two_people_said_is_never_joined(tmp_path: Path, out: Path) -> None:
+    asked = "我肝功能正常但是我前两年是大三阳前几天又查是大二阳一三为阳性请问"
+    answered = "表面抗原阳性说明病毒在复制，请到医院查一下肝功能。"
+    table = {"question": asked, "answer": answered}
+    turns = {"messages": [{"role": ("user", "assistant")[k % 2], "content": asked + str(k)} for k in range(4)]}
+    options = {"question": asked, "options": {"A": asked + "甲", "B": asked + "乙"}, "answer": "B", "解析": answered}
+    good(
+        write(tmp_path / "in", {"a.jsonl": jsonl([table]), "b.jsonl": jsonl([turns]), "c.jsonl": jsonl([options])}),
+        *("--out", out, "--rules", "none"),
+    )
+    first, second, third = texts(out)
+    assert first.split() == [asked, answered]
+    assert second.split() == [asked + str(k) for k in range(4)]
+    assert third.split("\n") == [
+        *(asked, f"A. {asked}甲", f"B. {asked}乙"),
+        *("", f"B. {asked}乙", "", answered),
+    ]
+
+
 def test_doses_superscripts_and_fractions_survive(tmp_path: Path, out: Path) -> None:
     text = "白细胞 5×10⁹/L，吸入 CO₂ 后好转。\n每次 ½ 片，5％葡萄糖 250 mL 静滴，剂量 3 μg/㎏，每日两次。"
     good(write(tmp_path / "in", {"a.txt": text}), "--out", out)
@@ -408,6 +427,14 @@ def test_paragraphs_of_many_pages_of_one_host_go_and_doses_and_tables_stay(tmp_p
         gone = row["source"].startswith("https://a.")
         assert row["text"] == (page["text"].replace(FOOTER + "\n", "") if gone else page["text"])
         assert row["characters"] == len(row["text"])
+
+
+def test_a_value_that_many_rows_share_is_no_boilerplate(tmp_path: Path, out: Path) -> None:
+    cost = "根据不同医院，收费标准不一致，市三甲医院约五千元至一万元，以医院为准"
+    table = "名称,病因,治疗费用\n" + "".join(f"疾病{n},{passage(n, 2)},{cost}\n" for n in range(20))
+    good(write(tmp_path / "in", {"a.csv": table}), "--out", out)
+    assert len(texts(out)) == 20
+    assert all(text.endswith(f"治疗费用：{cost}") for text in texts(out))
 
 
 def test_copies_of_one_page_make_no_boilerplate(tmp_path: Path, out: Path) -> None:
