@@ -20,14 +20,14 @@ class Result:
     """What became of one request of a batch: a raw reply, or why there is none."""
 
     key: bytes
-    found: bytes | Failure
+    found: bytes | Failure | None
     event: str = ""  # for the journal, where it is not the failure's class
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
     def row(self) -> tuple[bytes, bytes | str, int, int]:
         """As the journal takes it."""
-        found = self.found if isinstance(self.found, bytes) else self.event or self.found.kind
+        found = self.found if isinstance(self.found, bytes) else self.event or (self.found and self.found.kind) or ""
         return self.key, found, self.prompt_tokens, self.completion_tokens
 
 
@@ -71,6 +71,11 @@ def cancelled(key: bytes) -> Result:
 def missing(key: bytes) -> Result:
     """A request that none of the batch's files speaks of, and that may have been billed."""
     return Result(key, failure("malformed", "the batch's files have no line for this request"), "missing")
+
+
+def unsent(key: bytes) -> Result:
+    """A request of a batch that was never sent."""
+    return Result(key, None, "unsent")
 
 
 def refused(key: bytes, why: Failure) -> Result:

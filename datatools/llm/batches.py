@@ -2,8 +2,8 @@
 
 Whoever asks waits; when nobody has asked for a moment, all that wait become one batch. A batch and its requests are in
 the journal before anything is sent, then the id of its file, then its own, then its replies as they are read. So a run
-that is killed at any point is gone on with: what was not sent is sent, what may have been sent is looked for, what came
-back is not asked again.
+may be killed at any point: the next one looks for a batch that may have been sent and keeps what came back of it; only
+what was never sent is free to be asked again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,17 @@ from typing import BinaryIO, TypeAlias, TypeVar, cast
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from datatools.llm.batch_api import ENDED, MOST_BYTES, MOST_REQUESTS, BatchApi, Broken, Problem, Remote
-from datatools.llm.batch_lines import OVERHEAD, Result, cancelled, expired, missing, read_line, refused, request_line
+from datatools.llm.batch_lines import (
+    OVERHEAD,
+    Result,
+    cancelled,
+    expired,
+    missing,
+    read_line,
+    refused,
+    request_line,
+    unsent,
+)
 from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, Stopped, classify, failure
 from datatools.llm.journal import Journal, StoredBatch
@@ -37,7 +47,7 @@ ROWS = 64  # of a file that go into the journal together
 READS = 3  # of files that have fewer lines than the batch has replies, before these are given up
 
 T = TypeVar("T")
-Found: TypeAlias = bytes | Failure
+Found: TypeAlias = bytes | Failure | None  # None: the batch was never sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,7 @@ class _Batch:
     file: str | None = None
     remote: str | None = None
     status: str | None = None
+    resumed: bool = False  # it is of an earlier run
     watched: bool = False  # it was seen before it ended
     replies: int = 0  # that were read in this run
     failures: int = 0
@@ -119,7 +130,9 @@ class Batches:
                 self._carry_on(_resumed(stored, self._journal.waiting(stored.name)))
 
     async def ask(self, key: bytes, asked: bytes, again: bool = False) -> Found:
-        """The raw reply to a request, or why there is none. Raises Stopped, and OSError from the journal.
+        """The raw reply to a request, or why there is none; None where the run that meant to send it ended before.
+
+        Raises Stopped, and OSError from the journal.
 
         `asked` is the request's canonical JSON; `again` says that it was sent before. One caller at a time for a key.
         """
@@ -209,8 +222,8 @@ class Batches:
         """A batch from wherever it stands to its end."""
         try:
             try:
-                if batch.remote is None:
-                    await self._submit(batch)
+                if batch.remote is None and not await (self._find(batch) if batch.resumed else self._submit(batch)):
+                    return
                 remote = await self._ended(batch)
                 await self._take_in(batch, remote)
             except Broken as broken:
@@ -226,20 +239,41 @@ class Batches:
             if not wanted:
                 raise
 
-    async def _submit(self, batch: _Batch) -> None:
-        """Upload the file and begin the batch, unless an earlier run has done so."""
-        remote: Remote | None = None
+    async def _submit(self, batch: _Batch) -> bool:
+        """Upload the file and begin the batch."""
+        file = await self._persist(lambda: self._upload(batch))
+        await self._journal.batch_uploaded(batch.name, file)
+        first = True
+
+        async def create() -> Remote:
+            nonlocal first
+            found = None if first else await self._look_for(batch, file)
+            first = False  # a call that broke may have begun it all the same
+            return found or await self._api.create(batch.name, file)
+
+        await self._begun(batch, await self._persist(create))
+        return True
+
+    async def _find(self, batch: _Batch) -> bool:
+        """Whether an earlier run sent a batch, which ended before it knew; else its requests are free to be asked."""
         if batch.file is not None:
-            try:
-                remote = await self._create(batch, unsure=True)
-            except Broken as broken:
-                if broken.failure.retry:
-                    raise
-                batch.file = None  # files do not live for ever; what else is wrong comes up again
-        if remote is None:
-            batch.file = await self._persist(lambda: self._upload(batch))
-            await self._journal.batch_uploaded(batch.name, batch.file)
-            remote = await self._create(batch)
+            file = batch.file
+            remote = await self._persist(lambda: self._look_for(batch, file))
+            if remote is not None:
+                await self._begun(batch, remote)
+                return True
+        await self._settle(batch, map(unsent, batch.keys))
+        return False
+
+    async def _look_for(self, batch: _Batch, file: str) -> Remote | None:
+        """The batch at the endpoint, which is given a second chance to show it."""
+        found = await self._api.find(batch.name, file, batch.begun)
+        if found is None:
+            await asyncio.sleep(self._ways.poll)
+            found = await self._api.find(batch.name, file, batch.begun)
+        return found
+
+    async def _begun(self, batch: _Batch, remote: Remote) -> None:
         batch.remote, batch.status = remote.id, remote.status
         await self._journal.batch_seen(batch.name, remote.id, remote.status)
         self._say(f"{batch}: {len(batch.keys):,} requests sent; if this run ends, the same line goes on with it")
@@ -253,23 +287,6 @@ class Batches:
                 await asyncio.sleep(0)
         lines.seek(0)
         return await self._api.upload(batch.name, lines)
-
-    async def _create(self, batch: _Batch, unsure: bool = False) -> Remote:
-        """Begin the batch. `unsure`: it may have been begun already, as after every call that broke."""
-        assert batch.file is not None
-        file = batch.file
-
-        async def create() -> Remote:
-            nonlocal unsure
-            if unsure:
-                for pause in (self._ways.poll, 0.0):  # the endpoint may be about to show it
-                    if (found := await self._api.find(batch.name, file, batch.begun)) is not None:
-                        return found
-                    await asyncio.sleep(pause)
-            unsure = True
-            return await self._api.create(batch.name, file)
-
-        return await self._persist(create)
 
     async def _ended(self, batch: _Batch) -> Remote:
         """Look at a batch until it has ended."""
@@ -426,7 +443,7 @@ class Batches:
 
 
 def _resumed(stored: StoredBatch, keys: list[bytes]) -> _Batch:
-    return _Batch(stored.name, stored.at, dict.fromkeys(keys), stored.file, stored.remote, stored.status)
+    return _Batch(stored.name, stored.at, dict.fromkeys(keys), stored.file, stored.remote, stored.status, resumed=True)
 
 
 def _broken(state: RetryCallState) -> Broken:

@@ -262,20 +262,20 @@ class Runner:
 
     async def _send_in_batches(self, batches: Batches, request: Request, name: bytes, tries: _Tries) -> Outcome:
         """Batch after batch. What waits in one of an earlier run is not sent, whatever the lane is."""
+        asked = canonical(self.endpoint.identity, self.endpoint.model, request)
         while True:
             if self._stopped is not None:
                 raise Stopped(self._stopped)
-            again = tries.made > 0
-            if batches.waits(name):
-                self.counters.cached += 1
-            elif self.settings.lane == "batch":
-                self.counters.sent += 1
-                self.counters.retried += again
-            else:
+            sent = not batches.waits(name)
+            if sent and self.settings.lane != "batch":
                 return await self._send(request, name, tries)
+            self.counters.sent += sent
+            self.counters.retried += sent and tries.made > 0
+            found = await batches.ask(name, asked, again=tries.made > 0)
+            if found is None:
+                continue
+            self.counters.cached += not sent
             tries.made += 1
-            asked = canonical(self.endpoint.identity, self.endpoint.model, request)
-            found = await batches.ask(name, asked, again)
             outcome = found if isinstance(found, Failure) else self._received(found)
             self._answered_at = time.monotonic()
             self._heed(outcome)

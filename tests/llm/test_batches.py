@@ -408,13 +408,17 @@ def test_a_batch_that_is_not_known_any_more_is_asked_for_again_only_when_told(pa
     assert texts(outcomes) == REPLIES
 
 
-def test_an_uploaded_file_that_is_gone_is_uploaded_again(path: Path) -> None:
-    with BatchServer(call=nth("create", 1, "auth")) as server:
-        run(path, server.url, REQUESTS)
-        server.files.clear()
-        outcomes, _, _ = run(path, server.url, REQUESTS)
+@pytest.mark.parametrize("route", ["upload", "create"])
+@pytest.mark.parametrize("settings", [replace(BATCH, attempts=1), replace(SYNC, attempts=1)], ids=["batch", "sync"])
+def test_what_was_never_sent_is_asked_in_the_lane_of_this_run(path: Path, route: str, settings: Settings) -> None:
+    with BatchServer(call=nth(route, 1, "auth")) as server:
+        run(path, server.url, [*REQUESTS, asked("不再问")])
+        assert unfinished(path) == (0, 9)
+        outcomes, runner, _ = run(path, server.url, REQUESTS, settings)
     assert texts(outcomes) == REPLIES
-    assert (len(server.batches), server.calls["upload"]) == (1, 2)
+    assert (runner.counters.sent, runner.counters.cached) == (8, 0)
+    assert (len(server.executed), set(server.executed.values())) == (8, {1})
+    assert unfinished(path) == (0, 0)
 
 
 def test_stopping_leaves_a_batch_under_way(path: Path) -> None:
