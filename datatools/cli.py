@@ -89,6 +89,8 @@ Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampli
 ReasoningEffort = Annotated[
     str | None, typer.Option("--reasoning-effort", help="none, low, medium, high, … as the model takes it.")
 ]
+Lane = Annotated[str, typer.Option("--lane", help="sync, or batch: provider's batch files, cheaper, within a day.")]
+Poll = Annotated[float | None, typer.Option("--poll", help="Seconds between looks at a batch; 30 if not given.", min=0)]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again for rows that failed for good.")]
 Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder whose prompt files replace the shipped ones.")]
 
@@ -136,6 +138,8 @@ def unify(
     reasoning_effort: ReasoningEffort = None,
     timeout: Timeout = None,
     attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
     retry_failed: RetryFailed = False,
     prompts: Prompts = None,
     rewrite_pairs: Annotated[
