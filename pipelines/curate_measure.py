@@ -368,8 +368,8 @@ def strip_unit(unit: Unit, settings: StripSettings, tally: Counter[str]) -> Iter
 
 
 def _is_row(text: str, meta: str) -> bool:
-    fields = json.loads(meta).get("fields") if '"fields"' in meta else None
-    return bool(fields) and rules_fields.is_listing(fields, text)
+    fields = json.loads(meta).get("fields") if '"fields"' in meta else {}
+    return bool(fields) and rules_fields.is_listing(fields or {}, text)
 
 
 def _without_boilerplate(
