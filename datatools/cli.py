@@ -89,6 +89,8 @@ Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampli
 ReasoningEffort = Annotated[
     str | None, typer.Option("--reasoning-effort", help="none, low, medium, high, … as the model takes it.")
 ]
+Lane = Annotated[str, typer.Option("--lane", help="sync, or batch: provider's batch files, cheaper, within a day.")]
+Poll = Annotated[float | None, typer.Option("--poll", help="Seconds between looks at a batch; 30 if not given.", min=0)]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again for rows that failed for good.")]
 Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder whose prompt files replace the shipped ones.")]
 
@@ -136,6 +138,8 @@ def unify(
     reasoning_effort: ReasoningEffort = None,
     timeout: Timeout = None,
     attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
     retry_failed: RetryFailed = False,
     prompts: Prompts = None,
     rewrite_pairs: Annotated[
@@ -225,6 +229,35 @@ def curate(
             raise ValueError("--reapply: needs one INPUT, the work folder of a curate run")
         return _report(job.reapply(Path(inputs[0]), out, settings, progress, workers=processes), as_json)
     return _report(job.curate(inputs, out, settings, progress, workers=processes, fresh=fresh), as_json)
+
+
+@app.command()
+def prefer(
+    file: Annotated[Path, typer.Argument(help="A file of conversations.")],
+    out: Out,
+    recipe: Recipe = None,
+    negatives: Annotated[
+        str, typer.Option("--negatives", help="rules: labelled corruptions, without a model.")
+    ] = "rules",
+    format: Annotated[str, typer.Option("--format", help="What trains on it: dpo, rm or kto.")] = "dpo",
+    workers: Workers = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Make preference pairs of conversations: a good answer and a worse one."""
+    from datatools.engine.startup import without_pandas
+    from datatools.report.progress import Progress
+    from pipelines.prefer import PreferSettings
+    from pipelines.prefer import prefer as job
+
+    without_pandas()
+    settings = PreferSettings(negatives=negatives, format=format, limit=limit, seed=seed)
+    processes = workers or os.cpu_count() or 1
+    return _report(job(file, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
 
 
 @app.command()

@@ -169,7 +169,7 @@ def _measured(
 
 def load_all() -> None:
     """Load the tables and the compiled code that measuring needs, on a document made up for it."""
-    document = Document(id="0", text="桂枝汤主之。\nTake two tablets daily.", source="0")
+    document = Document(id="0", text="桂枝汤主之。\n我叫王小明，男。\nTake two tablets daily.", source="0")
     for _ in _measured(cleaned(_batch([document])), MeasureSettings(), 0, Counter()):
         pass
 

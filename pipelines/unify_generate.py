@@ -37,6 +37,7 @@ from schemas.trace import FAILED, TRACE
 
 IN_PROCESS = "transformers:"
 OPENAI = "https://api.openai.com/v1"
+WAVE = 20_000  # passages that are asked about together where requests are sent as files
 TRIES = 2  # a reply that fails a check is asked for once more
 _STREAMS = {"pairs": PAIRS, "trace": TRACE, "failed": FAILED}
 _TABLE_ROWS = 500
@@ -106,17 +107,26 @@ class ModelGenerator:
     async def _generate(self, merge: Merge, work: Work, summary: Summary, progress: Progress) -> None:
         attempts = Settings().attempts if self._run.attempts is None else self._run.attempts
         concurrency = self._run.concurrency or Settings().concurrency
-        settings = Settings(attempts=attempts, concurrency=concurrency, retry_failed=self._run.retry_failed)
+        settings = Settings(
+            attempts=attempts,
+            concurrency=concurrency,
+            retry_failed=self._run.retry_failed,
+            lane=self._run.lane,
+            poll=Settings().poll if self._run.poll is None else self._run.poll,
+        )
+        workers = min(WAVE, merge.kept_passages) or 1 if self._run.lane == "batch" else 2 * concurrency
         with Journal(work.journal) as journal:
             if lost := journal.unfinished():
                 progress.say(f"unify: {lost} calls were under way when an earlier run ended; they may have been billed")
-            async with Runner(self._provider(), journal, settings) as runner:
+            async with Runner(
+                self._provider(), journal, settings, lambda line: progress.say(f"unify: {line}")
+            ) as runner:
                 try:
                     made = run_ordered(
                         merge.passages(),
                         lambda item: self._pairs(runner, *item),
-                        workers=2 * concurrency,
-                        window=8 * concurrency,
+                        workers=workers,
+                        window=4 * workers,
                     )
                     await _write(made, merge, work, runner, progress)
                 finally:

@@ -26,6 +26,17 @@ PREFERENCE = schema(
     *_PROVENANCE,
 )
 
+UNPAIRED = schema(
+    "unpaired_preference/1",
+    field("id", pa.string(), "id of the preference pair, -chosen or -rejected"),
+    field("prompt", pa.list_(MESSAGE), "turns before the reply"),
+    field("completion", pa.list_(MESSAGE), "the reply"),
+    field("label", pa.bool_(), "whether the reply is a good one"),
+    field("judge", pa.string(), "rules or the judging model's name"),
+    field("flags", pa.list_(pa.string()), "names of checks that fired, corruption:KIND"),
+    *_PROVENANCE,
+)
+
 TRIPLE = schema(
     "triple/1",
     field("head", pa.string(), "subject"),

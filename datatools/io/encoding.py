@@ -39,6 +39,7 @@ FREQUENT = frozenset(
     "，。、；：！？（）《》“”‘’「」『』【】〔〕—…·∶○①②③④⑤　"
 )
 LATIN_LETTERS = re.compile("[a-zA-Z][\u00c0-\u00ff]|[\u00c0-\u00ff][a-zA-Z]")
+LONG_SEQUENCES = re.compile("[\u0800-\ufffc\ufffe-\U0010ffff]+")  # three bytes and four in UTF-8
 LATIN_SIGNS = re.compile("(?<![\u0080-\u00ff])[“”‘’–—…°µ±·×§©®«»£€\u00a0](?![\u0080-\u00ff])")
 CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 GB_NAMES = {"gb2312", "gbk", "gb18030", "gb_2312-80", "x-gbk", "cp936", "ms936", "euc-cn", "hz-gb-2312"}
@@ -182,8 +183,8 @@ def mostly_utf8(sample: bytes) -> bool:
     """Whether this is UTF-8 with broken bytes: in GB18030 or Big5 text valid UTF-8 sequences are rare accidents."""
     text = sample.decode("utf-8", "replace")
     bad = text.count("\ufffd")
-    good = len(text) - bad - sum(character < "\x80" for character in text)
-    long_sequences = sum("\u07ff" < character != "\ufffd" for character in text)
+    good = len(text) - bad - len(text.encode("ascii", "ignore"))
+    long_sequences = sum(map(len, LONG_SEQUENCES.findall(text)))
     return (good > 2 * bad and (long_sequences > bad or bad <= 1 < long_sequences)) or (good > 10 * bad and good > 1)
 
 

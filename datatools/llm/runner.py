@@ -6,12 +6,15 @@ import asyncio
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TypeAlias
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
 
+from datatools.llm.batches import POLL, Batches, Ways
+from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, Stopped, classify
 from datatools.llm.journal import Counts, Journal
 from datatools.llm.limits import Limit
@@ -28,6 +31,8 @@ PUSHBACK_SECONDS = 1800.0  # a call that hears nothing but "slow down" for so lo
 SWITCH_SECONDS = 0.0005
 UNREACHABLE_SECONDS = 35.0  # with a last wait and a connect timeout on top, the run has ended after 60
 
+LANES = ("sync", "batch")  # each request is a call of its own, or many are a file
+
 Outcome: TypeAlias = Reply | Failure
 
 __all__ = ["Counters", "Runner", "Settings", "run_ordered"]
@@ -41,6 +46,8 @@ class Settings:
     concurrency: int = 64  # calls in flight
     retry_failed: bool = False  # ask again what an earlier run gave up
     backoff: float = 1.0  # seconds; the wait before try n+1 is random up to backoff × 2ⁿ⁻¹, at most 60 × backoff
+    lane: str = "sync"  # one of LANES
+    poll: float = POLL  # seconds between two looks at a batch
 
 
 @dataclass(slots=True)
@@ -81,7 +88,13 @@ class Runner:
     and are journalled, everything else raises Stopped.
     """
 
-    def __init__(self, endpoint: Provider, journal: Journal, settings: Settings = Settings()) -> None:
+    def __init__(
+        self,
+        endpoint: Provider,
+        journal: Journal,
+        settings: Settings = Settings(),
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.endpoint = endpoint
         self.journal = journal
         self.settings = settings
@@ -93,8 +106,14 @@ class Runner:
         self._stopping = asyncio.Event()
         self._answered_at: float | None = None
         self._backoff = wait_random_exponential(settings.backoff, settings.backoff * LONGEST_BACKOFF)
+        self._batches: Batches | None = None
+        if isinstance(endpoint, Endpoint):
+            ways = Ways(settings.backoff, settings.poll, ask_lost=settings.retry_failed)
+            self._batches = Batches(endpoint, journal, ways, self.stop, say)
 
     async def __aenter__(self) -> Runner:
+        if self._batches is not None:
+            self._batches.resume()
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_SECONDS)
         return self
@@ -103,12 +122,14 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         sys.setswitchinterval(self._switch_interval)
+        if self._batches is not None:
+            await self._batches.close()
         await self.endpoint.close()
 
     @property
     def in_flight(self) -> int:
-        """Calls on the wire now."""
-        return self._limit.in_flight
+        """Calls on the wire now, and requests in batches."""
+        return self._limit.in_flight + (self._batches.in_flight if self._batches else 0)
 
     def total(self) -> Counts:
         """The same over all runs of the job; `unfinished` counts the runs before this one."""
@@ -127,6 +148,8 @@ class Runner:
             self._stopped = reason
             self._stopping.set()
             self._limit.release()
+            if self._batches is not None:
+                self._batches.stop(reason)
 
     async def ask(self, request: Request) -> Reply | Failure:
         """The reply to a request, or why there will be none. Raises Stopped, and OSError from the journal.
@@ -169,7 +192,10 @@ class Runner:
             self.counters.cached += 1
             return stored
         tries = _Tries(began=time.monotonic())
-        outcome = await self._send(request, name, tries)
+        if self._batches is not None and (self.settings.lane == "batch" or self._batches.waits(name)):
+            outcome = await self._send_in_batches(self._batches, request, name, tries)
+        else:
+            outcome = await self._send(request, name, tries)
         if isinstance(outcome, Reply):
             return outcome
         self._stop_if_nobody_is_there(outcome, tries)
@@ -233,6 +259,39 @@ class Runner:
         if isinstance(outcome, Failure) and outcome.fatal:
             raise Stopped(self._stopped or outcome)
         return outcome
+
+    async def _send_in_batches(self, batches: Batches, request: Request, name: bytes, tries: _Tries) -> Outcome:
+        """Batch after batch. What waits in one of an earlier run is not sent, whatever the lane is."""
+        asked = canonical(self.endpoint.identity, self.endpoint.model, request)
+        while True:
+            if self._stopped is not None:
+                raise Stopped(self._stopped)
+            sent = not batches.waits(name)
+            if sent and self.settings.lane != "batch":
+                return await self._send(request, name, tries)
+            self.counters.sent += sent
+            self.counters.retried += sent and tries.made > 0
+            found = await batches.ask(name, asked, again=tries.made > 0)
+            if found is None:
+                continue
+            self.counters.cached += not sent
+            tries.made += 1
+            outcome = found if isinstance(found, Failure) else self._received(found)
+            self._answered_at = time.monotonic()
+            self._heed(outcome)
+            tries.count(outcome)
+            if isinstance(outcome, Failure) and outcome.fatal:
+                raise Stopped(self._stopped or outcome)
+            if isinstance(outcome, Reply) or not outcome.retry or tries.made >= self.settings.attempts:
+                return outcome
+
+    def _received(self, raw: bytes) -> Outcome:
+        """What a reply that is in the journal says, with its tokens counted."""
+        body = decode(raw)
+        prompt_tokens, completion_tokens = usage(body)
+        self.counters.prompt_tokens += prompt_tokens
+        self.counters.completion_tokens += completion_tokens
+        return parse(body, self.endpoint.api_key)
 
     def _heed(self, outcome: Outcome) -> None:
         """What one call's outcome means for all others: the endpoint lives, everyone waits, or the run stops."""
