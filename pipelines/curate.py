@@ -91,6 +91,10 @@ class CurateSettings:
         for name in self.priority:
             if name not in SOURCE_TYPES:
                 raise ValueError(f"--priority {name}: must be source types, of {', '.join(SOURCE_TYPES)}")
+        if self.source_type is not None and self.source_type not in SOURCE_TYPES:
+            raise ValueError(f"--source-type {self.source_type}: must be one of {', '.join(SOURCE_TYPES)}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"--limit {self.limit}: must be 1 or more")
         if not isinstance(self.thresholds, Mapping):
             raise ValueError(f"thresholds {self.thresholds!r}: must be a table of rules by language and name")
         if not 0 < self.near_threshold <= 1:
@@ -134,7 +138,9 @@ def curate(
         work.close_pool()  # what is left is done here: the workers' memory is free for it
         note_measured(work, found, measure, settings, faults)
         if not found.tally["rows_read"]:
-            raise ValueError(nothing_readable(inputs, faults, work, found.keys))
+            sentence = nothing_readable(inputs, faults, work, found.keys)
+            work.forget()
+            raise ValueError(sentence)
         say_notes(work, [measured_key(key) for key in found.keys], progress)
         summary = Summary("curate", list(inputs), rows_read=found.tally["rows_read"], work=str(work.path))
         write(work, found, decide, settings, faults, out, summary, workers)
@@ -230,7 +236,8 @@ def _refuse_new_measuring(settings: CurateSettings, then: Mapping[str, Any], mea
     for name in NEW_MEASURING:
         now = getattr(settings, name)
         if now not in (getattr(default, name), then[name]):
-            raise ValueError(f"--{name.replace('_', '-')} {now}: was {then[name]} when it was measured; {again}")
+            was = "not set" if then[name] is None else then[name]
+            raise ValueError(f"--{name.replace('_', '-')} {now}: was {was} when it was measured; {again}")
     if settings.lexicon and _digest((settings.lexicon,)) != measure.lexicon_digest:
         raise ValueError(f"--lexicon {settings.lexicon}: is not the one it was measured with; {again}")
     if settings.decontaminate and _digest(settings.decontaminate) != measure.exam_digest:

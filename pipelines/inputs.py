@@ -28,9 +28,11 @@ def companions(out: Path) -> tuple[Path, Path]:
 
 def sources_of(inputs: Sequence[str], out: Path) -> tuple[list[Source], list[Fault]]:
     """Everything to read, without the files this very run writes. Raises ValueError when there is nothing."""
-    sources, faults = discover(inputs)
+    found, faults = discover(inputs)
     own = {str(path.resolve()) for path in (out, *companions(out))}
-    sources = [source for source in sources if str(Path(source.path).resolve()) not in own]
+    sources = [source for source in found if str(Path(source.path).resolve()) not in own]
+    if found and not sources:
+        raise ValueError(f"{', '.join(inputs)}: is the output itself; choose another --out")
     if not sources:
         raise ValueError(nothing_readable(inputs, faults))
     return sources, faults

@@ -65,7 +65,9 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyR
         else:
             made = _uncurated(units, passages, settings.limit, work, run.workers, progress)
         if not made.tally["rows_read"]:
-            raise ValueError(nothing_readable(inputs, faults, work, made.note_keys))
+            sentence = nothing_readable(inputs, faults, work, made.note_keys)
+            work.forget()
+            raise ValueError(sentence)
         summary = Summary("unify", list(inputs), rows_read=made.tally["rows_read"], work=str(work.path))
         say_notes(work, made.note_keys, progress)
         index = Index.open(Path(measure.exam_index)) if settings.decontaminate else None

@@ -48,6 +48,13 @@ class Work:
         self._append({"record": "unit", "key": key, "tally": dict(tally)})
         self.units[key] = dict(tally)
 
+    def forget(self) -> None:
+        """Take back what this run recorded, where it came to nothing: the next may have other inputs or settings."""
+        assert self._manifest is not None
+        self._manifest.truncate(0)
+        self.units.clear()
+        shutil.rmtree(self.parts, ignore_errors=True)
+
     def close_pool(self) -> None:
         """End the processes, after the units they have in hand; the next `run_units` starts new ones."""
         if self.pool is not None:

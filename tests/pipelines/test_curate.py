@@ -635,6 +635,8 @@ def test_the_json_summary_is_the_contract(tmp_path: Path, out: Path) -> None:
         (["--rules", "strict"], "--rules strict: must be default or none"),
         (["--keep", "oldest"], "--keep oldest: must be one of source-order, longest, newest"),
         (["--priority", "books"], "--priority books: must be source types"),
+        (["--limit", "0"], "--limit 0: must be 1 or more"),
+        (["--source-type", "poem"], "--source-type poem: must be one of web"),
         (["--near-threshold", "0"], "--near-threshold 0.0: must be above 0"),
         (["--near-threshold", "1.5"], "--near-threshold 1.5: must be above 0 and at most 1"),
         (["--lexicon", "nowhere.txt"], "nowhere.txt: the lexicon cannot be read"),

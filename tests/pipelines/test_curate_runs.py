@@ -102,9 +102,9 @@ def test_reapplying_nothing_new_gives_the_same_bytes(tmp_path: Path, out: Path) 
     [
         (["--near-threshold", 0.7], "--near-threshold 0.7: measured for 0.8 and above"),
         (["--simplify"], "--simplify True: was False when it was measured"),
-        (["--limit", 3], "--limit 3: was None"),
-        (["--source-type", "web"], "--source-type web: was None"),
-        (["--text-column", "body"], "--text-column body: was None"),
+        (["--limit", 3], "--limit 3: was not set"),
+        (["--source-type", "web"], "--source-type web: was not set"),
+        (["--text-column", "body"], "--text-column body: was not set"),
         (["--lexicon", "terms.txt"], "terms.txt: is not the one it was measured with"),
         (["--decontaminate", "terms.txt"], "terms.txt: was not looked for"),
         (["--against", "nowhere.parquet"], "no such file"),
@@ -205,6 +205,21 @@ def test_a_refused_run_leaves_nothing_that_refuses_the_next(tmp_path: Path, out:
     for options in (["--decontaminate", exams], ["--against", exams], ["--lexicon", exams]):
         assert here("curate", folder, "--out", out, *options).code == 2
     good(folder, "--out", out)
+
+
+def test_a_run_that_could_read_nothing_leaves_nothing_that_refuses_the_next(tmp_path: Path, out: Path) -> None:
+    folder = write(tmp_path / "in", {"a.jsonl": json.dumps({"内容": passage(1)}, ensure_ascii=False) + "\n"})
+    done = here("curate", folder, "--out", out, "--text-column", "text")
+    assert (done.code, "no column 'text'" in done.line) == (2, True), done.stderr
+    assert not out.exists()
+    good(folder, "--out", out, "--text-column", "内容")
+    assert [row["text"] for row in rows(out)] == [passage(1)]
+
+
+def test_the_output_alone_is_no_input(tmp_path: Path, out: Path) -> None:
+    good(write(tmp_path / "in", {"a.txt": passage(1)}), "--out", out)
+    done = here("curate", out, "--out", out)
+    assert (done.code, "is the output itself" in done.line) == (2, True), done.stderr
 
 
 def test_a_second_live_run_is_refused(tmp_path: Path, out: Path) -> None:
