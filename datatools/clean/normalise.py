@@ -75,6 +75,7 @@ _OWN_LINE = re.compile(
     r"|(?:[问答]|医[生师]|大夫|患者|病人|护士)[：:]"  # who speaks
     r"|[上右](?:件|各|为|作|锉|捣|药|咀|剉|末|[一二三四五六七八九十]+味)|又方|一方"  # how to prepare what stands above
 )
+_BARE_OPTION = re.compile(r"[A-H] [\u3400-\u9fff]")
 _HERBS = re.compile(r"\S{1,12}(?: \S{1,16}){2,}")  # 川芎 人参（各二钱） 当归：begins a prescription, ends no sentence
 _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
 # The classics are wrapped at 38–52 characters, plain-text e-mail and ASCII books at 60–80 columns; a line that stops
@@ -314,7 +315,7 @@ def _goes_on(line: str, following: str, went_on: bool) -> bool:
     if not line or not following:
         return False
     last = line[-1]
-    if (last in _SENTENCE_END and last not in "）)") or _OWN_LINE.match(following):
+    if (last in _SENTENCE_END and last not in "）)") or _OWN_LINE.match(following) or _is_next(line, following):
         return False
     if last in _GOES_ON:
         return not line.startswith("|")
@@ -328,3 +329,10 @@ def _goes_on(line: str, following: str, went_on: bool) -> bool:
     if len(line) < width or " | " in line or line[0] in "|#":
         return False
     return " " in line or not _HERBS.match(following)
+
+
+def _is_next(line: str, following: str) -> bool:
+    """Whether a line is an option without a mark, the first or the next one: «A 肺炎» and «B 肺癌», not «B 超»."""
+    if not _BARE_OPTION.match(following):
+        return False
+    return following[0] == "A" or ord(line[0]) == ord(following[0]) - 1

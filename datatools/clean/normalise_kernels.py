@@ -297,7 +297,7 @@ def _joined(text: Array, begin: int, stop: int, signs: Array, width_han: int, wi
             goes_on = False
             if length > 0 and after > begin:
                 kind = signs[last] if last < 0x10000 else 0
-                if kind & ENDS or _own_line(text, begin, after, signs):
+                if kind & ENDS or _own_line(text, begin, after, signs) or _is_next(first, text, begin, after):
                     goes_on = False
                 elif kind & GOES_ON:
                     goes_on = first != 124
@@ -380,6 +380,15 @@ def _option(text: Array, begin: int, stop: int, mark: int, signs: Array) -> bool
         small = at < stop and 97 <= text[at] <= 122
         return not small and not _kind(text, begin + 2, stop, signs) & DIGIT
     return bool(mark == 0x3001 or mark == 58 or mark == 0xFF1A or mark == 41 or mark == 0xFF09)
+
+
+@inlined
+def _is_next(first: int, text: Array, begin: int, stop: int) -> bool:
+    """Whether a line is an option without a mark, and the first or the next one: `normalise._is_next`."""
+    code = text[begin]
+    if not 65 <= code <= 72 or begin + 2 >= stop or text[begin + 1] != 32:
+        return False
+    return bool(0x3400 <= text[begin + 2] <= 0x9FFF and (code == 65 or first == code - 1))
 
 
 @inlined

@@ -140,7 +140,13 @@ def test_options_and_who_speaks_begin_a_line(line: str) -> None:
     assert normalise_all(many) == many
 
 
-@pytest.mark.parametrize("line", "E. coli感染|E.coli感染|B.12|AB. 供水|医院：供水|答案|A 供水|医生".split("|"))
+def test_options_without_a_mark_stand_on_their_lines() -> None:
+    text = f"{LONG}是\nA {LONG}\nB {LONG}\nC {LONG}"
+    assert normalise(text) == text
+    assert normalise_all([text] * 400) == [text] * 400
+
+
+@pytest.mark.parametrize("line", "E. coli感染|E.coli感染|B.12|AB. 供水|医院：供水|答案|B 超检查|医生".split("|"))
 def test_what_only_begins_like_one_goes_on(line: str) -> None:
     text = f"{LONG}\n{line}"
     assert normalise(text) == LONG + line
