@@ -67,7 +67,7 @@ _SPACES = re.compile(r" {2,}")
 _LINE_END = re.compile(r" *\n *")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
-_SENTENCE_END = frozenset("。！？；：:.!?;…”」』）)】]》>|—-~～")
+_SENTENCE_END = frozenset("。！？；：:.!?;…”」』）)】]>|—-~～")  # a title in 《》 ends none
 _GOES_ON = frozenset("，、,（(《「『“【[〔")
 _OWN_LINE = re.compile(
     r"[-*•·●○◆■▪]\s|[|]|\(?\d{1,3}(?:[)、]|[.．](?!\d))|（[\d一二三四五六七八九十]{1,3}）|[一二三四五六七八九十]{1,3}、|#|<|【"

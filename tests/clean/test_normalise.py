@@ -99,6 +99,12 @@ def test_an_english_line_that_ends_in_a_bracket_is_judged_by_its_width() -> None
     assert "\n" not in join_wrapped(wrapped)
 
 
+def test_a_line_that_ends_in_a_title_goes_on_where_it_was_wrapped() -> None:
+    wrapped = "夫风者百病之长也其中人也轻重不同故圣人避风如避矢石焉。《内经》\n曰：邪之所凑，其气必虚。"
+    assert join_wrapped(wrapped) == wrapped.replace("\n", "")
+    assert join_wrapped("《伤寒论》\n太阳病。") == "《伤寒论》\n太阳病。"
+
+
 def test_a_line_that_ends_in_a_comma_goes_on() -> None:
     assert join_wrapped("头痛，\n发热") == "头痛，发热"
 
