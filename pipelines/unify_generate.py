@@ -105,7 +105,7 @@ class ModelGenerator:
 
     async def _generate(self, merge: Merge, work: Work, summary: Summary, progress: Progress) -> None:
         attempts = Settings().attempts if self._run.attempts is None else self._run.attempts
-        concurrency = self._run.concurrency or Settings().concurrency
+        concurrency = self._run.concurrency or Settings().ceiling
         settings = Settings(attempts=attempts, concurrency=concurrency, retry_failed=self._run.retry_failed)
         with Journal(work.journal) as journal:
             if lost := journal.unfinished():
