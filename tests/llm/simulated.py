@@ -230,7 +230,7 @@ class Played:
         return refused / max(1, refused + taken)
 
 
-def play(provider: Simulated, folder: Path, settings: Settings = Settings(), seconds: float = 180.0) -> Played:
+def play(provider: Simulated, folder: Path, settings: Settings, seconds: float = 180.0) -> Played:
     """Ask for something new as fast as the runner lets, for so many seconds of the provider's time."""
     played = Played(provider, seconds)
     random.seed(7)  # of the waits before another try
