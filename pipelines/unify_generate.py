@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -19,15 +20,24 @@ from datatools.checks.check import check_pair, check_question
 from datatools.dedupe.exact import question_key
 from datatools.engine.work import Work
 from datatools.io.atomic import part_writer
-from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key
+from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key, identity
 from datatools.llm.errors import Failure
 from datatools.llm.journal import Journal
 from datatools.llm.provider import Provider
 from datatools.llm.reply import plain_text
 from datatools.llm.request import Reply, Request
-from datatools.llm.runner import Runner, Settings, run_ordered
+from datatools.llm.runner import Runner, run_ordered
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
+from pipelines.asking import (
+    Status,
+    cost_of,
+    interruptible,
+    known_price,
+    open_budget,
+    runner_settings,
+    ticking,
+)
 from pipelines.unify_merge import GENERATED, Merge
 from pipelines.unify_passages import PAIRS, pair_row
 from pipelines.unify_settings import UnifyRun, UnifySettings
@@ -37,6 +47,7 @@ from schemas.trace import FAILED, TRACE
 
 IN_PROCESS = "transformers:"
 OPENAI = "https://api.openai.com/v1"
+WAVE = 20_000  # passages that are asked about together where requests are sent as files
 TRIES = 2  # a reply that fails a check is asked for once more
 _STREAMS = {"pairs": PAIRS, "trace": TRACE, "failed": FAILED}
 _TABLE_ROWS = 500
@@ -65,7 +76,7 @@ class _Asked:
 
 def _provider(settings: UnifySettings, run: UnifyRun) -> Callable[[], Provider]:
     """What makes the provider once the loop runs. Raises ValueError for a key or a model that is not there."""
-    if settings.model.startswith(IN_PROCESS):
+    if _in_process(settings):
         from datatools.llm.transformers_model import TransformersModel  # brings torch along
 
         loaded = TransformersModel(settings.model)
@@ -75,12 +86,19 @@ def _provider(settings: UnifySettings, run: UnifyRun) -> Callable[[], Provider]:
     return lambda: Endpoint(url, settings.model, key, run.timeout or TIMEOUT)
 
 
+def _in_process(settings: UnifySettings) -> bool:
+    return settings.model.startswith(IN_PROCESS)
+
+
 class ModelGenerator:
     """Writes the pairs of passages with a model; made before any work begins, so that a bad setting stops at once."""
 
     def __init__(self, settings: UnifySettings, run: UnifyRun) -> None:
         self._settings, self._run = settings, run
         self._provider = _provider(settings, run)
+        self._base_url = settings.model if _in_process(settings) else settings.base_url or OPENAI
+        host = settings.model if _in_process(settings) else identity(self._base_url)
+        self._price = known_price(run, settings.model, host)
         languages = ("zh", "en") if settings.language == "same" else (settings.language,)
         self._prompts: dict[tuple[str, str, str], Prompt] = {
             (step, language, source_type): load("unify", step, language, source_type, settings.prompts)
@@ -104,23 +122,33 @@ class ModelGenerator:
         asyncio.run(self._generate(merge, work, summary, progress))
 
     async def _generate(self, merge: Merge, work: Work, summary: Summary, progress: Progress) -> None:
-        attempts = Settings().attempts if self._run.attempts is None else self._run.attempts
-        concurrency = self._run.concurrency or Settings().ceiling
-        settings = Settings(attempts=attempts, concurrency=concurrency, retry_failed=self._run.retry_failed)
+        settings = runner_settings(self._run, self._base_url)
+        workers = min(WAVE, merge.kept_passages) or 1 if self._run.lane == "batch" else 2 * settings.most
         with Journal(work.journal) as journal:
             if lost := journal.unfinished():
                 progress.say(f"unify: {lost} calls were under way when an earlier run ended; they may have been billed")
-            async with Runner(self._provider(), journal, settings) as runner:
-                try:
-                    made = run_ordered(
-                        merge.passages(),
-                        lambda item: self._pairs(runner, *item),
-                        workers=2 * concurrency,
-                        window=8 * concurrency,
-                    )
-                    await _write(made, merge, work, runner, progress)
-                finally:
-                    _count(runner, summary)
+            budget = open_budget(self._run, self._settings.model, self._price, journal)
+            say = partial(_say, progress)
+            async with Runner(self._provider(), journal, settings, say, budget) as runner:
+                with interruptible(runner, say):
+                    try:
+                        made = run_ordered(
+                            merge.passages(),
+                            lambda item: self._pairs(runner, *item),
+                            workers=workers,
+                            window=4 * workers,
+                        )
+                        status = Status(runner, self._price, self._run)
+                        await _write(made, merge, work, status, progress)
+                    finally:
+                        self._count(runner, summary)
+
+    def _count(self, runner: Runner, summary: Summary) -> None:
+        counters, total = runner.counters, runner.total()
+        summary.requests = {"sent": counters.sent, "cached": counters.cached, "retried": counters.retried}
+        summary.requests_total = {"sent": total.sent, "retried": total.retried}
+        summary.tokens = {"prompt": counters.prompt_tokens, "completion": counters.completion_tokens}
+        summary.cost = cost_of(self._price, self._run, counters.prompt_tokens, counters.completion_tokens)
 
     async def _pairs(self, runner: Runner, number: int, document: Document, has_pair: bool) -> _Made:
         made = _Made(number, document, from_source=has_pair)
@@ -199,7 +227,7 @@ class ModelGenerator:
         )
 
 
-async def _write(results: AsyncIterator[_Made], merge: Merge, work: Work, runner: Runner, progress: Progress) -> None:
+async def _write(results: AsyncIterator[_Made], merge: Merge, work: Work, status: Status, progress: Progress) -> None:
     """Write what was made, in input order, with the pairs that stood in the source between it."""
     pending: dict[str, list[dict[str, Any]]] = {name: [] for name in _STREAMS}
     source_pairs = _Grouped(merge.source_pairs())
@@ -209,16 +237,14 @@ async def _write(results: AsyncIterator[_Made], merge: Merge, work: Work, runner
             for name, schema in _STREAMS.items()
         }
         bar = files.enter_context(progress.bar("asking", merge.kept_passages))
+        files.enter_context(ticking(bar, status))
         async for made in results:
             if made.from_source:
                 made.rows["pairs"] = source_pairs.of(made.number)
             for name, rows in made.rows.items():
                 pending[name] += rows
                 _flush(writers[name], _STREAMS[name], pending[name], _TABLE_ROWS)
-            counters = runner.counters
-            bar.advance(
-                detail=f"{counters.sent} sent, {counters.cached} from the journal, {runner.in_flight} in flight"
-            )
+            bar.advance(detail=status)
         for name, rows in pending.items():
             _flush(writers[name], _STREAMS[name], rows, 1)
 
@@ -283,9 +309,5 @@ def _dropped(
     }
 
 
-def _count(runner: Runner, summary: Summary) -> None:
-    counters, total = runner.counters, runner.total()
-    summary.requests = {"sent": counters.sent, "cached": counters.cached, "retried": counters.retried}
-    summary.requests_total = {"sent": total.sent, "retried": total.retried}
-    summary.tokens = {"prompt": counters.prompt_tokens, "completion": counters.completion_tokens}
-    summary.cost = None if counters.sent else 0.0
+def _say(progress: Progress, line: str) -> None:
+    progress.say(f"unify: {line}")

@@ -64,15 +64,29 @@ class UnifyRun:
     fresh: bool = False
     retry_failed: bool = False
     concurrency: int | None = None
+    rpm: float | None = None  # requests a minute
+    tpm: float | None = None  # tokens a minute
     timeout: float | None = None
     attempts: int | None = None
     api_key_env: str = "OPENAI_API_KEY"
+    lane: str = "sync"  # or batch: requests are sent as files
+    poll: float | None = None  # seconds between two looks at a batch
+    budget: float | None = None  # what the job may cost, all its runs together
+    price_in: float | None = None  # per million tokens
+    price_out: float | None = None
+    dry_run: bool = False
+    pilot: int | None = None  # passages that a dry run asks about
+
+    def __post_init__(self) -> None:
+        if self.lane not in ("sync", "batch"):
+            raise ValueError(f"--lane {self.lane}: must be sync or batch")
 
 
 def settings_from(values: dict[str, Any]) -> tuple[UnifySettings, UnifyRun]:
     """Settings and run options from the command line's values; what is None keeps its default."""
     given = {name: value for name, value in values.items() if value is not None}
-    return (
-        UnifySettings(**{name: given[name] for name in UnifySettings.__dataclass_fields__ if name in given}),
-        UnifyRun(**{name: given[name] for name in UnifyRun.__dataclass_fields__ if name in given}),
-    )
+    settings = UnifySettings(**{name: given[name] for name in UnifySettings.__dataclass_fields__ if name in given})
+    run = UnifyRun(**{name: given[name] for name in UnifyRun.__dataclass_fields__ if name in given})
+    if run.lane == "batch" and (not settings.uses_model or settings.model.startswith("transformers:")):
+        raise ValueError("--lane batch: needs --model NAME of an endpoint that takes batch files")
+    return settings, run

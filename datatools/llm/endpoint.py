@@ -8,7 +8,7 @@ import ipaddress
 import json
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -67,9 +67,8 @@ class Endpoint:
             try:
                 return await self._send(values)
             except openai.BadRequestError as error:
-                if "max_tokens" not in values or "max_completion_tokens" not in str(error):
+                if "max_tokens" not in values or not self.wants_other_name(str(error)):
                     raise
-                self.refused.add("max_tokens")  # the call was not billed, and no later one will be refused for it
                 return await self._send(self._renamed(values))
 
     async def _send(self, parameters: Mapping[str, Any]) -> bytes:
@@ -81,6 +80,26 @@ class Endpoint:
             if response.status >= 300:
                 raise refusal(response.status, response.headers, raw)
             return raw
+
+    @contextlib.asynccontextmanager
+    async def call(
+        self, method: str, path: str, body: bytes | aiohttp.MultipartWriter | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response of any other call below the base URL, to be read within the `with`; raises as `post` does.
+
+        `timeout` counts anew with every part of it that comes: files are long.
+        """
+        if self._session is None:
+            self._session = self._open()
+        headers = {"Content-Type": body.headers["Content-Type"]} if isinstance(body, aiohttp.MultipartWriter) else {}
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=self.timeout
+        )
+        url = f"{self.base_url}/{path}"
+        async with self._session.request(method, url, data=body, headers=headers, timeout=timeout) as response:
+            if response.status >= 300:
+                raise refusal(response.status, response.headers, await response.read())
+            yield response
 
     def _open(self) -> aiohttp.ClientSession:
         """A session whose number of connections the runner's limit decides."""
@@ -104,8 +123,19 @@ class Endpoint:
 
     def _renamed(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters under the names this endpoint takes: OpenAI's reasoning models know no `max_tokens`."""
-        other = {"max_tokens": "max_completion_tokens"} if "max_tokens" in self.refused else {}
+        other = self.names()
         return {other.get(name, name): value for name, value in parameters.items()}
+
+    def names(self) -> dict[str, str]:
+        """What this endpoint calls parameters that others call otherwise."""
+        return {"max_tokens": "max_completion_tokens"} if "max_tokens" in self.refused else {}
+
+    def wants_other_name(self, message: str) -> bool:
+        """Whether a refusal asks for another name of a parameter, which is then used from now on: it was not billed."""
+        wanted = "max_completion_tokens" in message
+        if wanted:
+            self.refused.add("max_tokens")
+        return wanted
 
     async def close(self) -> None:
         """Close the connections."""

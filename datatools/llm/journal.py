@@ -14,7 +14,7 @@ import errno
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -23,9 +23,9 @@ from typing import TypeAlias
 import zstandard
 
 from datatools.llm.journal_file import open_for_writing, readable
-from datatools.llm.journal_read import Counts, JournalReader
+from datatools.llm.journal_read import Counts, JournalReader, StoredBatch
 
-__all__ = ["Counts", "Journal"]
+__all__ = ["Counts", "Journal", "StoredBatch"]
 
 GROUP_SECONDS = 0.002  # rows that come so close together share an fsync, and so do those that come during one
 GROUP_ROWS = 64  # so many do not wait for more
@@ -35,6 +35,11 @@ STATEMENTS = {
     "reply": "insert into reply (key, at, raw) values (?, ?, ?)",
     "attempt": "insert into attempt (key, at, event, prompt_tokens, completion_tokens) values (?, ?, ?, ?, ?)",
     "failure": "insert or replace into failure (key, at, kind, message, attempts) values (?, ?, ?, ?, ?)",
+    "batch": "insert into batch (name, at, endpoint) values (?, ?, ?)",
+    "batch_file": "update batch set file = ? where name = ?",
+    "batch_remote": "update batch set remote = ?, status = ? where name = ?",
+    "wait": "insert into waiting (key, batch) values (?, ?)",
+    "settle": "delete from waiting where key = ?",
 }
 
 Row: TypeAlias = tuple[str, tuple[object, ...]]  # kind and values
@@ -106,6 +111,22 @@ class Journal:
         """Totals over all runs; reads the whole list of attempts (about 0.3 s a million)."""
         return self._reader.counts()
 
+    def batches(self) -> list[StoredBatch]:
+        """Batches that requests wait in, the oldest first."""
+        return self._reader.batches()
+
+    def waiting(self, batch: str) -> list[bytes]:
+        """The requests that wait in a batch, in the order of its file."""
+        return self._reader.waiting(batch)
+
+    def asked(self, key: bytes) -> bytes:
+        """The canonical JSON of a request that was sent. Raises KeyError where the journal does not know it."""
+        return self._reader.asked(key)
+
+    def counts_by_model(self) -> dict[str, Counts]:
+        """The same for each model."""
+        return self._reader.counts_by_model()
+
     # Writing
 
     async def start(self, key: bytes, again: bool = False, model: str = "", request: bytes = b"") -> None:
@@ -113,16 +134,17 @@ class Journal:
 
         `request`, the bytes that `key` is the hash of, is kept once, so that the reply can be understood later.
         """
+        await self._write(*self._started(key, again, model, request))
+
+    def _started(self, key: bytes, again: bool, model: str, request: bytes) -> list[Row]:
         rows: list[Row] = [("reopen", (key,)), ("attempt", (key, time.time(), "retry" if again else "start", 0, 0))]
         if request:
             rows.append(("request", (key, model, self._packer.compress(request))))
-        await self._write(*rows)
+        return rows
 
     async def finish(self, key: bytes, raw: bytes, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
         """A reply came, usable or not: it is stored as it came."""
-        now = time.time()
-        attempt = (key, now, "reply", prompt_tokens, completion_tokens)
-        await self._write(("reply", (key, now, zlib.compress(raw, 1))), ("attempt", attempt))
+        await self._write(*_finished(key, raw, prompt_tokens, completion_tokens))
 
     async def end(self, key: bytes, kind: str) -> None:
         """A call ended without a reply, for a reason of class `kind`."""
@@ -131,6 +153,34 @@ class Journal:
     async def fail(self, key: bytes, kind: str, message: str, attempts: int) -> None:
         """The request is given up; the next `start` for it takes this back."""
         await self._write(("failure", (key, time.time(), kind, message, attempts)))
+
+    async def begin_batch(
+        self, name: str, endpoint: str, model: str, requests: Iterable[tuple[bytes, bytes, bool]]
+    ) -> None:
+        """A batch is about to be sent, with all its requests (key, canonical JSON, whether sent before), or none."""
+        rows: list[Row] = [("batch", (name, time.time(), endpoint))]
+        for key, request, again in requests:
+            rows += [*self._started(key, again, model, request), ("wait", (key, name))]
+        await self._write(*rows)
+
+    async def batch_uploaded(self, name: str, file: str) -> None:
+        """The endpoint has the batch's file under the id `file`: from now on it may have the batch."""
+        await self._write(("batch_file", (file, name)))
+
+    async def batch_seen(self, name: str, remote: str, status: str) -> None:
+        """The endpoint has the batch under the id `remote`, in this state."""
+        await self._write(("batch_remote", (remote, status, name)))
+
+    async def settle(self, results: Iterable[tuple[bytes, bytes | str, int, int]]) -> None:
+        """Requests of a batch have come back: key, raw reply or why there is none, prompt and completion tokens."""
+        rows: list[Row] = []
+        for key, found, prompt_tokens, completion_tokens in results:
+            if isinstance(found, bytes):
+                rows += _finished(key, found, prompt_tokens, completion_tokens)
+            else:
+                rows.append(("attempt", (key, time.time(), found, 0, 0)))
+            rows.append(("settle", (key,)))
+        await self._write(*rows)
 
     async def _write(self, *rows: Row) -> None:
         """Return when the rows are on the disk."""
@@ -187,3 +237,9 @@ class Journal:
             self._write_connection.rollback()
         found = readable(error, self.path)
         return found if isinstance(found, OSError) else OSError(errno.EIO, str(found))
+
+
+def _finished(key: bytes, raw: bytes, prompt_tokens: int, completion_tokens: int) -> list[Row]:
+    now = time.time()
+    attempt = (key, now, "reply", prompt_tokens, completion_tokens)
+    return [("reply", (key, now, zlib.compress(raw, 1))), ("attempt", attempt)]

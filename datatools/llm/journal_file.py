@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 APPLICATION = 0x64744A31  # "dtJ1" in the file's header: this is a journal of ours
-VERSION = 2
+VERSION = 3
 BUSY_SECONDS = 30.0  # another process may be writing to the same file
 TABLES = """
 create table reply (id integer primary key, key blob not null, at real not null, raw blob not null);
@@ -19,7 +19,15 @@ create table attempt (
 create table failure (key blob primary key, at real not null, kind text, message text, attempts integer);
 """
 # What was asked, since version 2: a journal begun before has no row for its older replies.
-REQUEST_TABLE = "create table request (key blob primary key, model text not null, body blob not null)"
+# Batches and the requests that wait in them, since version 3. A request waits in one batch at most.
+LATER_TABLES = """
+create table if not exists request (key blob primary key, model text not null, body blob not null);
+create table if not exists batch (
+    name text primary key, at real not null, endpoint text not null, file text, remote text, status text
+);
+create table if not exists waiting (key blob primary key, batch text not null);
+create index if not exists waiting_batch on waiting (batch)
+"""
 ERRNO = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_READONLY: errno.EROFS,
@@ -49,7 +57,8 @@ def open_for_writing(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection
             for statement in (*TABLES.split(";\n"), f"pragma application_id = {APPLICATION}"):
                 writer.execute(statement)
         if version < VERSION:
-            writer.execute(REQUEST_TABLE)
+            for statement in LATER_TABLES.split(";\n"):
+                writer.execute(statement)
             writer.execute(f"pragma user_version = {VERSION}")
         writer.execute("commit")
     except (sqlite3.Error, ValueError) as error:
@@ -77,9 +86,9 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def has_requests(connection: sqlite3.Connection) -> bool:
-    """Whether the journal knows what was asked: those of version 1, opened to be read, do not."""
-    return bool(connection.execute("select count(*) from sqlite_master where name = 'request'").fetchone()[0])
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether the journal has a table: one of an older version that is opened to be read lacks the later ones."""
+    return bool(connection.execute("select count(*) from sqlite_master where name = ?", (name,)).fetchone()[0])
 
 
 def readable(error: sqlite3.Error, path: Path) -> OSError | ValueError:

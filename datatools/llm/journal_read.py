@@ -13,11 +13,12 @@ from typing import Any
 
 import zstandard
 
-from datatools.llm.journal_file import damaged, has_requests, open_for_reading, readable
+from datatools.llm.journal_file import damaged, has_table, open_for_reading, readable
 
 BEGUN = ("start", "retry")  # events of a call that is sent; "reply" or the class of an error ends it
 # No reply came, but the endpoint may have made one: a connection that broke, and not one that never stood.
-MAYBE_BILLED = ("timeout", "connection")
+# Or a batch whose files lack the reply.
+MAYBE_BILLED = ("timeout", "connection", "missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,25 @@ class Counts:
     unfinished: int = 0  # calls that were under way when a run was killed: they may have been billed
     errors: dict[str, int] = field(default_factory=dict)  # calls that ended without a reply, by event
     failures: dict[str, int] = field(default_factory=dict)  # requests given up, by class
+    in_batches: int = 0  # calls that wait in a batch: no kill loses them
 
     @property
     def may_have_been_billed(self) -> int:
         """Calls whose reply never came although the endpoint may have written it."""
         return self.unfinished + sum(self.errors.get(event, 0) for event in MAYBE_BILLED)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """A batch some of whose requests have not come back."""
+
+    name: str  # ours, known to the endpoint as metadata and name of the file
+    at: float  # Unix time when it was begun
+    endpoint: str  # identity
+    file: str | None  # the endpoint's id of the uploaded file; None where that is not known to have succeeded
+    remote: str | None  # the endpoint's id of the batch, likewise
+    status: str | None  # as the endpoint said last
+    requests: int  # that have not come back
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +99,13 @@ class JournalReader:
         """Totals over all runs; reads the whole list of attempts (about 0.3 s a million)."""
         statement = "select event, count(*), sum(prompt_tokens), sum(completion_tokens) from attempt group by event"
         rows = list(self._rows(statement))
-        return self._counts(rows, dict(self._rows("select kind, count(*) from failure group by kind order by kind")))
+        failures = dict(self._rows("select kind, count(*) from failure group by kind order by kind"))
+        return self._counts(rows, failures, sum(batch.requests for batch in self.batches()))
 
     def counts_by_model(self) -> dict[str, Counts]:
         """The same for each model; "" holds what was asked before journals kept the model."""
         model, join = "''", ""
-        if has_requests(self._connection):
+        if has_table(self._connection, "request"):
             model, join = "ifnull(model, '')", "left join request using (key)"
         sums = "count(*), sum(prompt_tokens), sum(completion_tokens)"
         attempts: dict[str, list[tuple[Any, ...]]] = {}
@@ -99,6 +115,24 @@ class JournalReader:
         for name, kind, number in self._rows(f"select {model}, kind, count(*) from failure {join} group by 1, 2"):
             failures.setdefault(name, {})[kind] = number
         return {name: self._counts(rows, failures.get(name, {})) for name, rows in attempts.items()}
+
+    def batches(self) -> list[StoredBatch]:
+        """Batches that requests wait in, the oldest first."""
+        if not has_table(self._connection, "batch"):
+            return []
+        columns = "name, at, endpoint, file, remote, status, count(*)"
+        joined = f"select {columns} from batch join waiting on batch = name group by name order by at, name"
+        return [StoredBatch(*row) for row in self._rows(joined)]
+
+    def waiting(self, batch: str) -> list[bytes]:
+        """The requests that wait in a batch, in the order of its file."""
+        return [key for (key,) in self._rows("select key from waiting where batch = ? order by rowid", (batch,))]
+
+    def asked(self, key: bytes) -> bytes:
+        """The canonical JSON of a request that was sent. Raises KeyError where the journal does not know it."""
+        for (body,) in self._rows("select body from request where key = ?", (key,)):
+            return self._unpacked(body)
+        raise KeyError(key.hex())
 
     def requests(self) -> int:
         """Different requests that were sent."""
@@ -112,7 +146,7 @@ class JournalReader:
     def replies(self) -> Iterator[StoredReply]:
         """Every reply in the order they came, unusable ones and repeated ones too."""
         columns, join = "null, null", ""
-        if has_requests(self._connection):
+        if has_table(self._connection, "request"):
             columns, join = "model, body", "left join request using (key)"
         for key, at, raw, model, body in self._rows(
             f"select key, at, raw, {columns} from reply {join} order by reply.id"
@@ -120,7 +154,7 @@ class JournalReader:
             request = None if body is None else json.loads(self._unpacked(body))
             yield StoredReply(key, at, self._unpacked(raw), model or "", request)
 
-    def _counts(self, rows: list[tuple[Any, ...]], failures: dict[str, int]) -> Counts:
+    def _counts(self, rows: list[tuple[Any, ...]], failures: dict[str, int], in_batches: int = 0) -> Counts:
         number = {event: count for event, count, _, _ in rows}
         sent = sum(number.get(event, 0) for event in BEGUN)
         return Counts(
@@ -129,7 +163,8 @@ class JournalReader:
             replies=number.get("reply", 0),
             prompt_tokens=sum(prompt for _, _, prompt, _ in rows),
             completion_tokens=sum(completion for _, _, _, completion in rows),
-            unfinished=2 * sent - sum(number.values()),
+            unfinished=2 * sent - sum(number.values()) - in_batches,
+            in_batches=in_batches,
             errors={event: count for event, count in sorted(number.items()) if event not in (*BEGUN, "reply")},
             failures=failures,
         )

@@ -15,6 +15,7 @@ from datatools.llm.tokens import estimate, estimate_messages
 
 TABLE = Path(__file__).with_name("prices.toml")
 MILLION = 1e6
+BATCH = 0.5  # factor of batch files where a provider has them, as far as we know all of them
 UNSEEN_TOKENS = 1024  # of a reply, until one of its kind has come
 MARGIN = 1.25  # over the longest reply of its kind so far
 

@@ -64,6 +64,16 @@ def canonical(endpoint_identity: str, model: str, request: Request) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+def sent(asked: bytes) -> dict[str, Any]:
+    """The body that is sent for a request whose canonical JSON is `asked`: the model's name and the parameters.
+
+    >>> sent(canonical("local", "m", Request([{"role": "user", "content": "?"}], temperature=0)))
+    {'messages': [{'content': '?', 'role': 'user'}], 'model': 'm', 'temperature': 0.0}
+    """
+    content = json.loads(asked.decode("utf-8", "surrogatepass"))
+    return {name: value for name, value in content.items() if name not in ("v", "endpoint", "sample")}
+
+
 def key(endpoint_identity: str, model: str, request: Request) -> bytes:
     """blake2b-128 of the canonical JSON: the name under which a reply is kept.
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TypeAlias
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
 
+from datatools.llm.batches import POLL, Batches, Ways
 from datatools.llm.control import START, Control
+from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, Stopped, classify
 from datatools.llm.journal import Counts, Journal
 from datatools.llm.limits import Limit, Place
 from datatools.llm.money import Budget, Reservation, Spent
 from datatools.llm.ordered import run_ordered
 from datatools.llm.provider import Provider
-from datatools.llm.reply import decode, parse, usage
+from datatools.llm.reply import Body, decode, parse, usage
 from datatools.llm.request import Reply, Request, canonical, key
 from datatools.llm.tokens import estimate_messages
 
@@ -29,6 +32,8 @@ PUSHBACK_SECONDS = 1800.0  # a call that hears nothing but "slow down" for so lo
 SWITCH_SECONDS = 0.0005
 UNSEEN_TOKENS = 256.0  # of a reply, for `tpm`, until one has come
 UNREACHABLE_SECONDS = 35.0  # with a last wait and a connect timeout on top, the run has ended after 60
+
+LANES = ("sync", "batch")  # each request is a call of its own, or many are a file
 
 Outcome: TypeAlias = Reply | Failure
 
@@ -48,6 +53,8 @@ class Settings:
     # Seconds; the wait before try n+1 is random up to backoff × 2ⁿ⁻¹, at most 60 × backoff, and what `Control` waits
     # for is counted in it.
     backoff: float = 1.0
+    lane: str = "sync"  # one of LANES
+    poll: float = POLL  # seconds between two looks at a batch
 
     @property
     def most(self) -> int:
@@ -97,7 +104,12 @@ class Runner:
     """
 
     def __init__(
-        self, endpoint: Provider, journal: Journal, settings: Settings = Settings(), budget: Budget | None = None
+        self,
+        endpoint: Provider,
+        journal: Journal,
+        settings: Settings = Settings(),
+        say: Callable[[str], None] = lambda line: None,
+        budget: Budget | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.journal = journal
@@ -113,8 +125,14 @@ class Runner:
         self._stopping = asyncio.Event()
         self._answered_at: float | None = None
         self._backoff = wait_random_exponential(settings.backoff, settings.backoff * LONGEST_BACKOFF)
+        self._batches: Batches | None = None
+        if isinstance(endpoint, Endpoint):
+            ways = Ways(settings.backoff, settings.poll, ask_lost=settings.retry_failed)
+            self._batches = Batches(endpoint, journal, ways, self.stop, say)
 
     async def __aenter__(self) -> Runner:
+        if self._batches is not None:
+            self._batches.resume()
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_SECONDS)
         return self
@@ -123,12 +141,14 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         sys.setswitchinterval(self._switch_interval)
+        if self._batches is not None:
+            await self._batches.close()
         await self.endpoint.close()
 
     @property
     def in_flight(self) -> int:
-        """Calls on the wire now."""
-        return self._limit.in_flight
+        """Calls on the wire now, and requests in batches."""
+        return self._limit.in_flight + (self._batches.in_flight if self._batches else 0)
 
     def total(self) -> Counts:
         """The same over all runs of the job; `unfinished` counts the runs before this one."""
@@ -149,6 +169,8 @@ class Runner:
             self._limit.release()
             if self.budget is not None:
                 self.budget.release()
+            if self._batches is not None:
+                self._batches.stop(reason)
 
     async def ask(self, request: Request) -> Reply | Failure:
         """The reply to a request, or why there will be none. Raises Stopped, and OSError from the journal.
@@ -191,7 +213,10 @@ class Runner:
             self.counters.cached += 1
             return stored
         tries = _Tries(began=self._now())
-        outcome = await self._send(request, name, tries)
+        if self._batches is not None and (self.settings.lane == "batch" or self._batches.waits(name)):
+            outcome = await self._send_in_batches(self._batches, request, name, tries)
+        else:
+            outcome = await self._send(request, name, tries)
         if isinstance(outcome, Reply):
             return outcome
         self._stop_if_nobody_is_there(outcome, tries)
@@ -237,9 +262,7 @@ class Runner:
                     raise Stopped(self._stopped)
                 asked = b"" if tries.made else canonical(self.endpoint.identity, self.endpoint.model, request)
                 await self.journal.start(name, again=tries.made > 0, model=self.endpoint.model, request=asked)
-                self.counters.sent += 1
-                self.counters.retried += tries.made > 0
-                self.counters.retries[tries.last] += tries.made > 0
+                self._count_sent(tries)
                 tries.made += 1
                 sent = True
                 raw = await self.endpoint.post(request)
@@ -263,8 +286,7 @@ class Runner:
             if self.budget is not None and held is not None:
                 self.budget.settle(held, prompt_tokens, completion_tokens, raw)
             await self.journal.finish(name, raw, prompt_tokens, completion_tokens)
-            self.counters.prompt_tokens += prompt_tokens
-            self.counters.completion_tokens += completion_tokens
+            self._count_tokens(body)
             outcome = parse(body, self.endpoint.api_key)
             self._heed(outcome, place, prompt_tokens, completion_tokens)
         tries.count(outcome, self._now())
@@ -301,6 +323,64 @@ class Runner:
         average = self.counters.completion_tokens / replies if self.counters.completion_tokens else UNSEEN_TOKENS
         return estimate_messages(request.messages) + (request.max_tokens or average)
 
+    async def _send_in_batches(self, batches: Batches, request: Request, name: bytes, tries: _Tries) -> Outcome:
+        """Batch after batch. What waits in one of an earlier run is not sent, whatever the lane is."""
+        asked = canonical(self.endpoint.identity, self.endpoint.model, request)
+        while True:
+            if self._stopped is not None:
+                raise Stopped(self._stopped)
+            sent = not batches.waits(name)
+            if sent and self.settings.lane != "batch":
+                return await self._send(request, name, tries)
+            held = await self._reserve(request) if sent else None
+            self._count_sent(tries, sent)
+            try:
+                found = await batches.ask(name, asked, again=tries.made > 0)
+            except BaseException:
+                self._unpaid(held, sent=False, broken=None)
+                raise
+            if found is None:
+                self._unpaid(held, sent=False, broken=None)
+                continue
+            self.counters.cached += not sent
+            tries.made += 1
+            if isinstance(found, Failure):
+                self._unpaid(held, sent=False, broken=None)
+                outcome: Outcome = found
+            else:
+                outcome = self._received(found, held)
+            self._answered_at = self._now()
+            self._stop_if_fatal(outcome)
+            tries.count(outcome, self._now())
+            if isinstance(outcome, Failure) and outcome.fatal:
+                raise Stopped(self._stopped or outcome)
+            if isinstance(outcome, Reply) or not outcome.retry or tries.made >= self.settings.attempts:
+                return outcome
+
+    def _received(self, raw: bytes, held: Reservation | None) -> Outcome:
+        """What a reply that is in the journal says, with its tokens counted and paid for."""
+        body = decode(raw)
+        prompt_tokens, completion_tokens = self._count_tokens(body)
+        if self.budget is not None and held is not None:
+            self.budget.settle(held, prompt_tokens, completion_tokens, raw)
+        elif self.budget is not None:  # sent by an earlier run
+            self.budget.spent += self.budget.price.of(prompt_tokens, completion_tokens)
+        return parse(body, self.endpoint.api_key)
+
+    def _count_sent(self, tries: _Tries, sent: bool = True) -> None:
+        """A call is sent, or one that an earlier run sent is waited for."""
+        again = sent and tries.made > 0
+        self.counters.sent += sent
+        self.counters.retried += again
+        if again:
+            self.counters.retries[tries.last] += 1
+
+    def _count_tokens(self, body: Body | None) -> tuple[int, int]:
+        prompt_tokens, completion_tokens = usage(body)
+        self.counters.prompt_tokens += prompt_tokens
+        self.counters.completion_tokens += completion_tokens
+        return prompt_tokens, completion_tokens
+
     def _heed(self, outcome: Outcome, place: Place, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
         """What one call's outcome means for all others: the endpoint lives, it is too much for it, or the run stops."""
         broken = isinstance(outcome, Failure) and outcome.kind in ("connection", "timeout")
@@ -312,6 +392,9 @@ class Runner:
             self._limit.failed(place, timed_out=isinstance(outcome, Failure) and outcome.kind == "timeout")
         else:
             self._limit.taken(place, prompt_tokens + completion_tokens, 1 + completion_tokens)
+        self._stop_if_fatal(outcome)
+
+    def _stop_if_fatal(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failure) and outcome.fatal:
             where = f"{self.endpoint.base_url}, model {self.endpoint.model}"
             self.stop(replace(outcome, message=f"{where}: {outcome.message}"))

@@ -66,6 +66,7 @@ class Summary:
             lines.append(
                 f"  requests {requests['sent']:,} sent, {requests['cached']:,} from the journal, "
                 f"{requests['retried']:,} retried; {tokens['prompt']:,} + {tokens['completion']:,} tokens"
+                + ("" if self.cost is None else f", cost {self.cost:,.4f}")
             )
         return "\n".join(lines)
 

@@ -18,7 +18,6 @@ from datatools.llm.runner import Runner, Settings
 from datatools.llm.transformers_model import BATCH, TransformersModel
 from tests.llm.tiny_model import make_tiny_model
 
-pytest.importorskip("torch", reason="needs the extra `train`")
 pytestmark = pytest.mark.slow
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-import pipelines.unify_generate as generate
+import pipelines.asking as asking
 from prompts.load import load
 from schemas.document import SOURCE_TYPES
 from tests.conftest import REPOSITORY
@@ -93,7 +93,7 @@ def steps(server: ModelServer) -> list[str]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits before another try are a hundredth of what they are for users."""
-    monkeypatch.setattr(generate, "Settings", partial(generate.Settings, backoff=0.01))
+    monkeypatch.setattr(asking, "Settings", partial(asking.Settings, backoff=0.01))
 
 
 @pytest.fixture
