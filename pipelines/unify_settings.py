@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from schemas.document import SOURCE_TYPES
@@ -87,6 +87,11 @@ def settings_from(values: dict[str, Any]) -> tuple[UnifySettings, UnifyRun]:
     given = {name: value for name, value in values.items() if value is not None}
     settings = UnifySettings(**{name: given[name] for name in UnifySettings.__dataclass_fields__ if name in given})
     run = UnifyRun(**{name: given[name] for name in UnifyRun.__dataclass_fields__ if name in given})
+    run = replace(run, dry_run=run.dry_run or run.pilot is not None)  # a pilot is no whole run
+    if run.dry_run and not settings.uses_model:
+        raise ValueError("--dry-run: needs --model NAME; the built-in generator costs nothing")
+    if run.budget is not None and not settings.uses_model:
+        raise ValueError("--budget: needs --model NAME; the built-in generator costs nothing")
     if run.lane == "batch" and (not settings.uses_model or settings.model.startswith("transformers:")):
         raise ValueError("--lane batch: needs --model NAME of an endpoint that takes batch files")
     return settings, run

@@ -138,6 +138,12 @@ class Budget:
         self._longest[held.kind] = max(self._longest.get(held.kind, 0.0), completion)
         self._settle(held, self.price.of(prompt_tokens or held.prompt_tokens, completion))
 
+    def learn(self, request: Request, completion_tokens: int) -> None:
+        """A reply of an earlier run was that long."""
+        kind = _kind(request.messages)
+        if completion_tokens:
+            self._longest[kind] = max(self._longest.get(kind, 0.0), completion_tokens)
+
     def release(self) -> None:
         """Let everyone who waits go on: the run is ending."""
         for turn, _ in self._waiting:

@@ -211,6 +211,8 @@ class Runner:
         stored = self._stored(name)
         if stored is not None:
             self.counters.cached += 1
+            if self.budget is not None and isinstance(stored, Reply):
+                self.budget.learn(request, stored.completion_tokens)
             return stored
         tries = _Tries(began=self._now())
         if self._batches is not None and (self.settings.lane == "batch" or self._batches.waits(name)):

@@ -39,6 +39,10 @@ class Progress:
         if not self.quiet:
             print(on_one_line(line), file=sys.stderr, flush=True)
 
+    def say_of(self, command: str, line: str) -> None:
+        """A line that says which command it is about."""
+        self.say(f"{command}: {line}")
+
     def warn(self, warning: str) -> None:
         """A line that is shown at its first occurrence only."""
         self._warned[warning] = self._warned.get(warning, 0) + 1
