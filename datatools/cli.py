@@ -82,7 +82,18 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Model = Annotated[str, typer.Option("--model", help="Name of the model at --base-url, or the built-in `rules`.")]
 BaseUrl = Annotated[str | None, typer.Option("--base-url", help="OpenAI-compatible endpoint, up to and with /v1.")]
 ApiKeyEnv = Annotated[str, typer.Option("--api-key-env", help="Environment variable that holds the key.")]
-Concurrency = Annotated[int | None, typer.Option("--concurrency", help="Calls in flight.", min=1)]
+Concurrency = Annotated[
+    int | None, typer.Option("--concurrency", help="Calls in flight from the start; found out when not given.", min=1)
+]
+Rpm = Annotated[float | None, typer.Option("--rpm", help="Requests a minute at most.", min=1)]
+Tpm = Annotated[float | None, typer.Option("--tpm", help="Tokens a minute at most.", min=1)]
+Budget = Annotated[float | None, typer.Option("--budget", help="What the job may cost, all its runs together.", min=0)]
+PriceIn = Annotated[float | None, typer.Option("--price-in", help="Per million prompt tokens.", min=0)]
+PriceOut = Annotated[float | None, typer.Option("--price-out", help="Per million completion tokens.", min=0)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost and how long it would take.")]
+Pilot = Annotated[
+    int | None, typer.Option("--pilot", help="Ask about so many passages, and estimate from them; no more.", min=1)
+]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds for one attempt, in all.", min=0.001)]
 Attempts = Annotated[int | None, typer.Option("--attempts", help="Tries in all for one call.", min=1)]
 Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampling temperature.", min=0)]
@@ -134,6 +145,13 @@ def unify(
     pairs_per_passage: Annotated[int, typer.Option("--pairs-per-passage", help="Pairs made of one passage.")] = 1,
     language: Annotated[str, typer.Option("--language", help="Of the pairs: zh, en, or same as the passage.")] = "same",
     concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
     temperature: Temperature = None,
     reasoning_effort: ReasoningEffort = None,
     timeout: Timeout = None,
@@ -310,10 +328,8 @@ def journal(
     export: Annotated[
         Path | None, typer.Option("--export", help="JSONL file for every raw reply and what it answers.")
     ] = None,
-    price_in: Annotated[float | None, typer.Option("--price-in", help="Per million prompt tokens.", min=0)] = None,
-    price_out: Annotated[
-        float | None, typer.Option("--price-out", help="Per million completion tokens.", min=0)
-    ] = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
@@ -373,7 +389,11 @@ def _explained(error: Exception) -> tuple[int, str]:
     if hasattr(error, "format_message"):  # a usage error of click, which typer may carry within itself
         return 2, f"{error.format_message()} (datatools --help shows what there is)"
     if type(error).__name__ == "Stopped" and type(error).__module__ == "datatools.llm.errors":
-        return 4, f"stopped: {error}; the same line again goes on where it stopped"
+        kind = getattr(error, "failure").kind  # noqa: B009 # the class is not imported: it brings openai along
+        if kind == "interrupted":
+            return INTERRUPTED, f"{error}; the same line again goes on where it stopped"
+        larger = " with a larger --budget" if kind == "budget" else " again"
+        return 4, f"stopped: {error}; the same line{larger} goes on where it stopped"
     if isinstance(error, ValueError):
         return 2, str(error)
     if isinstance(error, OSError):

@@ -10,8 +10,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from datatools.dedupe.examindex import Index
@@ -54,7 +56,11 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyR
         "settings": {**asdict(settings), **(generator.described() if generator else {})},
         "inputs": {source.name: identities[source.path] for source in sources},
     }
-    with open_work(out, description, fresh=run.fresh) as work:
+    with ExitStack() as folders:
+        place = out  # a dry run leaves no trace of its settings, so that several may be compared
+        if run.dry_run:
+            place = Path(folders.enter_context(TemporaryDirectory(prefix="datatools-"))) / out.name
+        work = folders.enter_context(open_work(place, description, fresh=run.fresh))
         passages = _passage_settings(settings)
         units = plan(parts, identities, f"passages@{VERSION} {passages}")
         progress.say(f"unify: {len(sources)} files, {len(units)} units, {run.workers} workers → {out}")
@@ -74,11 +80,25 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyR
         merge = unify_merge.Merge(work, made.keys, faults, made.trace_keys, index)
         if generator is not None:
             try:
+                if run.dry_run:
+                    return _dry_run(generator, merge, out, summary, progress, began)
                 generator.run(merge, work, summary, progress)
             except BaseException as error:
                 error.summary = summary  # type: ignore[attr-defined] # what was sent until then is told all the same
                 raise
         merge.write(out, summary)
+    summary.seconds = round(time.monotonic() - began, 3)
+    return summary
+
+
+def _dry_run(
+    generator: ModelGenerator, merge: unify_merge.Merge, out: Path, summary: Summary, progress: Progress, began: float
+) -> Summary:
+    from pipelines.unify_dry_run import dry_run
+
+    found = dry_run(generator, merge, out, summary, progress)
+    summary.dry_run, summary.estimate = found.to_json(), list(found.to_lines())
+    summary.work = str(work_path(out)) if found.pilot is not None else None
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 

@@ -11,7 +11,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -19,15 +20,24 @@ from datatools.checks.check import check_pair, check_question
 from datatools.dedupe.exact import question_key
 from datatools.engine.work import Work
 from datatools.io.atomic import part_writer
-from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key
+from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key, identity
 from datatools.llm.errors import Failure
 from datatools.llm.journal import Journal
 from datatools.llm.provider import Provider
 from datatools.llm.reply import plain_text
 from datatools.llm.request import Reply, Request
-from datatools.llm.runner import Runner, Settings, run_ordered
+from datatools.llm.runner import Runner, run_ordered
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
+from pipelines.asking import (
+    Status,
+    cost_of,
+    interruptible,
+    known_price,
+    open_budget,
+    runner_settings,
+    ticking,
+)
 from pipelines.unify_merge import GENERATED, Merge
 from pipelines.unify_passages import PAIRS, pair_row
 from pipelines.unify_settings import UnifyRun, UnifySettings
@@ -43,8 +53,15 @@ _STREAMS = {"pairs": PAIRS, "trace": TRACE, "failed": FAILED}
 _TABLE_ROWS = 500
 
 
+class Asks(Protocol):
+    """A runner, or what stands before one."""
+
+    async def ask(self, request: Request) -> Reply | Failure:
+        """As `Runner.ask`."""
+
+
 @dataclass
-class _Made:
+class Made:
     """What came of one passage: rows for the streams."""
 
     number: int
@@ -66,7 +83,7 @@ class _Asked:
 
 def _provider(settings: UnifySettings, run: UnifyRun) -> Callable[[], Provider]:
     """What makes the provider once the loop runs. Raises ValueError for a key or a model that is not there."""
-    if settings.model.startswith(IN_PROCESS):
+    if _in_process(settings):
         from datatools.llm.transformers_model import TransformersModel  # brings torch along
 
         loaded = TransformersModel(settings.model)
@@ -76,12 +93,19 @@ def _provider(settings: UnifySettings, run: UnifyRun) -> Callable[[], Provider]:
     return lambda: Endpoint(url, settings.model, key, run.timeout or TIMEOUT)
 
 
+def _in_process(settings: UnifySettings) -> bool:
+    return settings.model.startswith(IN_PROCESS)
+
+
 class ModelGenerator:
     """Writes the pairs of passages with a model; made before any work begins, so that a bad setting stops at once."""
 
     def __init__(self, settings: UnifySettings, run: UnifyRun) -> None:
-        self._settings, self._run = settings, run
-        self._provider = _provider(settings, run)
+        self.settings, self.options = settings, run
+        self.provider = _provider(settings, run)
+        self.base_url = settings.model if _in_process(settings) else settings.base_url or OPENAI
+        self.host = self.provider().identity if _in_process(settings) else identity(self.base_url)
+        self.price = known_price(run, settings.model, self.host)
         languages = ("zh", "en") if settings.language == "same" else (settings.language,)
         self._prompts: dict[tuple[str, str, str], Prompt] = {
             (step, language, source_type): load("unify", step, language, source_type, settings.prompts)
@@ -105,40 +129,43 @@ class ModelGenerator:
         asyncio.run(self._generate(merge, work, summary, progress))
 
     async def _generate(self, merge: Merge, work: Work, summary: Summary, progress: Progress) -> None:
-        attempts = Settings().attempts if self._run.attempts is None else self._run.attempts
-        concurrency = self._run.concurrency or Settings().concurrency
-        settings = Settings(
-            attempts=attempts,
-            concurrency=concurrency,
-            retry_failed=self._run.retry_failed,
-            lane=self._run.lane,
-            poll=Settings().poll if self._run.poll is None else self._run.poll,
-        )
-        workers = min(WAVE, merge.kept_passages) or 1 if self._run.lane == "batch" else 2 * concurrency
+        settings = runner_settings(self.options, self.base_url)
+        workers = min(WAVE, merge.kept_passages) or 1 if self.options.lane == "batch" else 2 * settings.most
         with Journal(work.journal) as journal:
             if lost := journal.unfinished():
                 progress.say(f"unify: {lost} calls were under way when an earlier run ended; they may have been billed")
-            async with Runner(
-                self._provider(), journal, settings, lambda line: progress.say(f"unify: {line}")
-            ) as runner:
-                try:
-                    made = run_ordered(
-                        merge.passages(),
-                        lambda item: self._pairs(runner, *item),
-                        workers=workers,
-                        window=4 * workers,
-                    )
-                    await _write(made, merge, work, runner, progress)
-                finally:
-                    _count(runner, summary)
+            budget = open_budget(self.options, self.settings.model, self.price, journal)
+            say = partial(progress.say_of, "unify")
+            async with Runner(self.provider(), journal, settings, say, budget) as runner:
+                with interruptible(runner, say):
+                    try:
+                        made = run_ordered(
+                            merge.passages(),
+                            lambda item: self.pairs(runner, *item),
+                            workers=workers,
+                            window=4 * workers,
+                        )
+                        status = Status(runner, self.price, self.options)
+                        await _write(made, merge, work, status, progress)
+                    finally:
+                        self.count(runner, summary)
 
-    async def _pairs(self, runner: Runner, number: int, document: Document, has_pair: bool) -> _Made:
-        made = _Made(number, document, from_source=has_pair)
+    def count(self, runner: Runner, summary: Summary) -> None:
+        """Fill the summary's requests, tokens and cost."""
+        counters, total = runner.counters, runner.total()
+        summary.requests = {"sent": counters.sent, "cached": counters.cached, "retried": counters.retried}
+        summary.requests_total = {"sent": total.sent, "retried": total.retried}
+        summary.tokens = {"prompt": counters.prompt_tokens, "completion": counters.completion_tokens}
+        summary.cost = cost_of(self.price, self.options, counters.prompt_tokens, counters.completion_tokens)
+
+    async def pairs(self, runner: Asks, number: int, document: Document, has_pair: bool) -> Made:
+        """The rows that come of a passage."""
+        made = Made(number, document, from_source=has_pair)
         if has_pair:
             return made
         language = self._language(document)
         asked: list[str] = []
-        for _ in range(self._settings.pairs_per_passage):
+        for _ in range(self.settings.pairs_per_passage):
             question = await self._ask(runner, made, "question", language, asked=asked)
             if question is None:
                 break
@@ -149,29 +176,20 @@ class ModelGenerator:
         return made
 
     def _language(self, document: Document) -> str:
-        if self._settings.language != "same":
-            return self._settings.language
+        if self.settings.language != "same":
+            return self.settings.language
         return "zh" if document.language in ("zh", "lzh") else "en"
 
     async def _ask(
-        self, runner: Runner, made: _Made, step: str, language: str, question: str = "", asked: list[str] | None = None
+        self, runner: Asks, made: Made, step: str, language: str, question: str = "", asked: list[str] | None = None
     ) -> _Asked | None:
         """A reply that passes its checks; None when there is none, with the reason among the rows of `made`."""
         document = made.document
-        prompt = self._prompts[step, language, document.source_type or "other"]
-        messages = prompt.messages(
-            passage=document.text,
-            question=question,
-            title=document.title,
-            section=" › ".join(document.section),
-            asked=asked or [],
-        )
+        messages = self.messages(document, step, question, asked)
         flags: tuple[str, ...] = ()
         text = ""
         for sample in range(TRIES):
-            effort = self._settings.reasoning_effort
-            request = Request(messages, temperature=self._settings.temperature, sample=sample, reasoning_effort=effort)
-            reply = await runner.ask(request)
+            reply = await runner.ask(self.request(messages, sample))
             if isinstance(reply, Failure):
                 made.rows["failed"].append(_failed(document, step, reply))
                 return None
@@ -181,6 +199,25 @@ class ModelGenerator:
                 return _Asked(text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens, checks)
         made.rows["trace"].append(_dropped(document, step, flags, checks, text))
         return None
+
+    def messages(
+        self, document: Document, step: str, question: str = "", asked: list[str] | None = None
+    ) -> list[dict[str, str]]:
+        """The prompt of a step, `question` or `answer`, for a passage."""
+        return self._prompts[step, self._language(document), document.source_type or "other"].messages(
+            passage=document.text,
+            question=question,
+            title=document.title,
+            section=" › ".join(document.section),
+            asked=asked or [],
+        )
+
+    def request(self, messages: list[dict[str, str]], sample: int = 0) -> Request:
+        """What is sent."""
+        settings = self.settings
+        return Request(
+            messages, temperature=settings.temperature, sample=sample, reasoning_effort=settings.reasoning_effort
+        )
 
     def _check(
         self, step: str, question: str, text: str, reply: Reply, document: Document, language: str, asked: list[str]
@@ -193,7 +230,7 @@ class ModelGenerator:
         values, flags = check_pair(question, text, shown, language=language, finish_reason=reply.finish_reason)
         return values, flags
 
-    def _row(self, made: _Made, language: str, question: _Asked, answer: _Asked) -> dict[str, Any]:
+    def _row(self, made: Made, language: str, question: _Asked, answer: _Asked) -> dict[str, Any]:
         document = made.document
         source_type = document.source_type or "other"
         messages = [{"role": "user", "content": question.text}, {"role": "assistant", "content": answer.text}]
@@ -203,13 +240,13 @@ class ModelGenerator:
             "completion_tokens": question.completion_tokens + answer.completion_tokens,
         }
         key = question_key(question.text)
-        model = self._settings.model
+        model = self.settings.model
         return pair_row(
             document, messages, key, model, " ".join(names), answer.checks, made.number, language=language, usage=usage
         )
 
 
-async def _write(results: AsyncIterator[_Made], merge: Merge, work: Work, runner: Runner, progress: Progress) -> None:
+async def _write(results: AsyncIterator[Made], merge: Merge, work: Work, status: Status, progress: Progress) -> None:
     """Write what was made, in input order, with the pairs that stood in the source between it."""
     pending: dict[str, list[dict[str, Any]]] = {name: [] for name in _STREAMS}
     source_pairs = _Grouped(merge.source_pairs())
@@ -219,16 +256,14 @@ async def _write(results: AsyncIterator[_Made], merge: Merge, work: Work, runner
             for name, schema in _STREAMS.items()
         }
         bar = files.enter_context(progress.bar("asking", merge.kept_passages))
+        files.enter_context(ticking(bar, status))
         async for made in results:
             if made.from_source:
                 made.rows["pairs"] = source_pairs.of(made.number)
             for name, rows in made.rows.items():
                 pending[name] += rows
                 _flush(writers[name], _STREAMS[name], pending[name], _TABLE_ROWS)
-            counters = runner.counters
-            bar.advance(
-                detail=f"{counters.sent} sent, {counters.cached} from the journal, {runner.in_flight} in flight"
-            )
+            bar.advance(detail=status)
         for name, rows in pending.items():
             _flush(writers[name], _STREAMS[name], rows, 1)
 
@@ -291,11 +326,3 @@ def _dropped(
         "value": None if value is None else float(value),
         "excerpt": text[:200],
     }
-
-
-def _count(runner: Runner, summary: Summary) -> None:
-    counters, total = runner.counters, runner.total()
-    summary.requests = {"sent": counters.sent, "cached": counters.cached, "retried": counters.retried}
-    summary.requests_total = {"sent": total.sent, "retried": total.retried}
-    summary.tokens = {"prompt": counters.prompt_tokens, "completion": counters.completion_tokens}
-    summary.cost = None if counters.sent else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from schemas.document import SOURCE_TYPES
@@ -64,11 +64,18 @@ class UnifyRun:
     fresh: bool = False
     retry_failed: bool = False
     concurrency: int | None = None
+    rpm: float | None = None  # requests a minute
+    tpm: float | None = None  # tokens a minute
     timeout: float | None = None
     attempts: int | None = None
     api_key_env: str = "OPENAI_API_KEY"
     lane: str = "sync"  # or batch: requests are sent as files
     poll: float | None = None  # seconds between two looks at a batch
+    budget: float | None = None  # what the job may cost, all its runs together
+    price_in: float | None = None  # per million tokens
+    price_out: float | None = None
+    dry_run: bool = False
+    pilot: int | None = None  # passages that a dry run asks about
 
     def __post_init__(self) -> None:
         if self.lane not in ("sync", "batch"):
@@ -80,6 +87,11 @@ def settings_from(values: dict[str, Any]) -> tuple[UnifySettings, UnifyRun]:
     given = {name: value for name, value in values.items() if value is not None}
     settings = UnifySettings(**{name: given[name] for name in UnifySettings.__dataclass_fields__ if name in given})
     run = UnifyRun(**{name: given[name] for name in UnifyRun.__dataclass_fields__ if name in given})
+    run = replace(run, dry_run=run.dry_run or run.pilot is not None)  # a pilot is no whole run
+    if run.dry_run and not settings.uses_model:
+        raise ValueError("--dry-run: needs --model NAME; the built-in generator costs nothing")
+    if run.budget is not None and not settings.uses_model:
+        raise ValueError("--budget: needs --model NAME; the built-in generator costs nothing")
     if run.lane == "batch" and (not settings.uses_model or settings.model.startswith("transformers:")):
         raise ValueError("--lane batch: needs --model NAME of an endpoint that takes batch files")
     return settings, run

@@ -119,6 +119,17 @@ def open_work(out: Path, run: Mapping[str, Any], *, fresh: bool = False) -> Iter
 
 
 @contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Make a work folder if there is none, and keep other runs out. Raises ValueError when one is working there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{path.parent}: cannot write there ({error.strerror})") from error
+    with _lock(path):
+        yield
+
+
+@contextmanager
 def reopen_work(path: Path) -> Iterator[Work]:
     """Open a work folder as it is, to read what its runs left. Raises ValueError when there is none or it is in use."""
     if not (path / "manifest.jsonl").is_file():

@@ -123,6 +123,10 @@ class Journal:
         """The canonical JSON of a request that was sent. Raises KeyError where the journal does not know it."""
         return self._reader.asked(key)
 
+    def counts_by_model(self) -> dict[str, Counts]:
+        """The same for each model."""
+        return self._reader.counts_by_model()
+
     # Writing
 
     async def start(self, key: bytes, again: bool = False, model: str = "", request: bytes = b"") -> None:

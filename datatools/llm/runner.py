@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,21 +13,24 @@ from typing import TypeAlias
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
 
 from datatools.llm.batches import POLL, Batches, Ways
+from datatools.llm.control import START, Control
 from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, Stopped, classify
 from datatools.llm.journal import Counts, Journal
-from datatools.llm.limits import Limit
+from datatools.llm.limits import Limit, Place
+from datatools.llm.money import Budget, Reservation, Spent
 from datatools.llm.ordered import run_ordered
 from datatools.llm.provider import Provider
-from datatools.llm.reply import decode, parse, usage
+from datatools.llm.reply import Body, decode, parse, usage
 from datatools.llm.request import Reply, Request, canonical, key
+from datatools.llm.tokens import estimate_messages
 
 LONGEST_BACKOFF = 60  # times `backoff`
-COOLDOWN = 5  # times `backoff`: the shortest pause of everyone after a pushback
 PUSHBACK_SECONDS = 1800.0  # a call that hears nothing but "slow down" for so long is given up
 # The journal's writer needs the interpreter's lock about ten times a commit and, with the usual 5 ms, would wait that
 # long for each beside a busy event loop: commits take 2 ms instead of 8.
 SWITCH_SECONDS = 0.0005
+UNSEEN_TOKENS = 256.0  # of a reply, for `tpm`, until one has come
 UNREACHABLE_SECONDS = 35.0  # with a last wait and a connect timeout on top, the run has ended after 60
 
 LANES = ("sync", "batch")  # each request is a call of its own, or many are a file
@@ -43,11 +45,21 @@ class Settings:
     """How hard to try."""
 
     attempts: int = 5  # calls for one request, the first one included; pushback does not count
-    concurrency: int = 64  # calls in flight
+    concurrency: int | None = None  # calls in flight at most, and from the start; None: found out, from 8 on
+    ceiling: int = 128  # calls in flight at most where `concurrency` is None
+    rpm: float | None = None  # calls a minute at most
+    tpm: float | None = None  # tokens a minute at most, prompts and replies
     retry_failed: bool = False  # ask again what an earlier run gave up
-    backoff: float = 1.0  # seconds; the wait before try n+1 is random up to backoff × 2ⁿ⁻¹, at most 60 × backoff
+    # Seconds; the wait before try n+1 is random up to backoff × 2ⁿ⁻¹, at most 60 × backoff, and what `Control` waits
+    # for is counted in it.
+    backoff: float = 1.0
     lane: str = "sync"  # one of LANES
     poll: float = POLL  # seconds between two looks at a batch
+
+    @property
+    def most(self) -> int:
+        """Calls that may be in flight at once."""
+        return self.concurrency or self.ceiling
 
 
 @dataclass(slots=True)
@@ -59,6 +71,7 @@ class Counters:
     retried: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    retries: Counter[str] = field(default_factory=Counter)  # `retried` by the class of what went before
     failures: Counter[str] = field(default_factory=Counter)  # requests without a usable reply, by class
 
 
@@ -69,12 +82,14 @@ class _Tries:
     began: float
     made: int = 0  # calls sent
     counted: int = 0  # of these, those that count as attempts
+    last: str = ""  # class of what the last one failed with
     pushed_back_since: float | None = None
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, outcome: Outcome, now: float) -> None:
         """A call ended."""
+        self.last = outcome.kind if isinstance(outcome, Failure) else ""
         if isinstance(outcome, Failure) and outcome.slow_down:
-            self.pushed_back_since = self.pushed_back_since or time.monotonic()
+            self.pushed_back_since = self.pushed_back_since or now
         else:
             self.counted += 1
             self.pushed_back_since = None
@@ -84,8 +99,8 @@ class Runner:
     """Asks one endpoint through one journal. Use it as `async with`; leaving it closes the endpoint's connections.
 
     Equal requests in flight are sent once. A reply is handed on only after it is in the journal. A failure that every
-    other request would meet too (credentials, quota, unknown model, nobody there) stops the run: calls under way end
-    and are journalled, everything else raises Stopped.
+    other request would meet too (credentials, quota, unknown model, nobody there), and a `budget` that holds no further
+    call, stop the run: calls under way end and are journalled, everything else raises Stopped.
     """
 
     def __init__(
@@ -94,13 +109,17 @@ class Runner:
         journal: Journal,
         settings: Settings = Settings(),
         say: Callable[[str], None] = lambda line: None,
+        budget: Budget | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.journal = journal
         self.settings = settings
+        self.budget = budget
         self.counters = Counters()
         self._before = journal.counts()
-        self._limit = Limit(settings.concurrency)
+        start = settings.concurrency or min(START, settings.ceiling)
+        self.control = Control(float(start), settings.most, second=settings.backoff)
+        self._limit = Limit(self.control, settings.rpm, settings.tpm)
         self._asking: dict[bytes, asyncio.Future[Outcome]] = {}
         self._stopped: Failure | None = None
         self._stopping = asyncio.Event()
@@ -148,6 +167,8 @@ class Runner:
             self._stopped = reason
             self._stopping.set()
             self._limit.release()
+            if self.budget is not None:
+                self.budget.release()
             if self._batches is not None:
                 self._batches.stop(reason)
 
@@ -190,8 +211,10 @@ class Runner:
         stored = self._stored(name)
         if stored is not None:
             self.counters.cached += 1
+            if self.budget is not None and isinstance(stored, Reply):
+                self.budget.learn(request, stored.completion_tokens)
             return stored
-        tries = _Tries(began=time.monotonic())
+        tries = _Tries(began=self._now())
         if self._batches is not None and (self.settings.lane == "batch" or self._batches.waits(name)):
             outcome = await self._send_in_batches(self._batches, request, name, tries)
         else:
@@ -229,36 +252,78 @@ class Runner:
         return await retrying(self._attempt, request, name, tries)
 
     async def _attempt(self, request: Request, name: bytes, tries: _Tries) -> Outcome:
-        """One call: journalled before it is sent, and its reply before it is looked at."""
+        """One call: paid for from the budget, journalled before it is sent, its reply before it is looked at."""
+        held = await self._reserve(request)
         raw: bytes | None = None
-        async with self._limit:
-            if self._stopped is not None:
-                raise Stopped(self._stopped)
-            asked = b"" if tries.made else canonical(self.endpoint.identity, self.endpoint.model, request)
-            await self.journal.start(name, again=tries.made > 0, model=self.endpoint.model, request=asked)
-            self.counters.sent += 1
-            self.counters.retried += tries.made > 0
-            tries.made += 1
+        broken: Failure | None = None
+        sent = False
+        try:
+            place = await self._limit.enter(self._size(request))
             try:
+                if self._stopped is not None:
+                    raise Stopped(self._stopped)
+                asked = b"" if tries.made else canonical(self.endpoint.identity, self.endpoint.model, request)
+                await self.journal.start(name, again=tries.made > 0, model=self.endpoint.model, request=asked)
+                self._count_sent(tries)
+                tries.made += 1
+                sent = True
                 raw = await self.endpoint.post(request)
             except Exception as error:  # sorted by classify, which raises again what no transport raises
+                if not sent:
+                    raise
                 broken = classify(error, self.endpoint.api_key)
-                self._heed(broken)  # before another call takes this one's place
+                self._heed(broken, place)  # before another call takes this one's place
+            finally:
+                self._limit.leave(place)
+        finally:
+            if raw is None:
+                self._unpaid(held, sent, broken)
         if raw is None:
+            assert broken is not None
             outcome: Outcome = broken
             await self.journal.end(name, "unreachable" if broken.unreachable else broken.kind)
         else:
             body = decode(raw)
             prompt_tokens, completion_tokens = usage(body)
+            if self.budget is not None and held is not None:
+                self.budget.settle(held, prompt_tokens, completion_tokens, raw)
             await self.journal.finish(name, raw, prompt_tokens, completion_tokens)
-            self.counters.prompt_tokens += prompt_tokens
-            self.counters.completion_tokens += completion_tokens
+            self._count_tokens(body)
             outcome = parse(body, self.endpoint.api_key)
-            self._heed(outcome)
-        tries.count(outcome)
+            self._heed(outcome, place, prompt_tokens, completion_tokens)
+        tries.count(outcome, self._now())
         if isinstance(outcome, Failure) and outcome.fatal:
             raise Stopped(self._stopped or outcome)
         return outcome
+
+    async def _reserve(self, request: Request) -> Reservation | None:
+        """What the call may cost, out of the budget; the run stops where it does not hold it."""
+        if self.budget is None:
+            return None
+        try:
+            return await self.budget.reserve(request)
+        except Spent:
+            cap, spent = self.budget.cap, self.budget.spent
+            message = f"the budget of {cap:g} does not hold another call: {spent:.6g} spent in all runs of the job"
+            self.stop(Failure("budget", message, fatal=True))
+            raise Stopped(self._stopped or Failure("budget", message, fatal=True)) from None
+
+    def _unpaid(self, held: Reservation | None, sent: bool, broken: Failure | None) -> None:
+        """Settle a call without a reply: an endpoint that answered with an error does not bill it."""
+        if self.budget is None or held is None:
+            return
+        if sent and (broken is None or (broken.kind in ("connection", "timeout") and not broken.unreachable)):
+            self.budget.lose(held)
+        else:
+            self.budget.free(held)
+
+    def _size(self, request: Request) -> float:
+        """Tokens that a call may use, for `tpm`."""
+        if self.settings.tpm is None:
+            return 0.0
+        replies = self.counters.sent - self.counters.retried
+        average = self.counters.completion_tokens / replies if self.counters.completion_tokens else UNSEEN_TOKENS
+        return estimate_messages(request.messages) + (request.max_tokens or average)
 
     async def _send_in_batches(self, batches: Batches, request: Request, name: bytes, tries: _Tries) -> Outcome:
         """Batch after batch. What waits in one of an earlier run is not sent, whatever the lane is."""
@@ -269,51 +334,85 @@ class Runner:
             sent = not batches.waits(name)
             if sent and self.settings.lane != "batch":
                 return await self._send(request, name, tries)
-            self.counters.sent += sent
-            self.counters.retried += sent and tries.made > 0
-            found = await batches.ask(name, asked, again=tries.made > 0)
+            held = await self._reserve(request) if sent else None
+            self._count_sent(tries, sent)
+            try:
+                found = await batches.ask(name, asked, again=tries.made > 0)
+            except BaseException:
+                self._unpaid(held, sent=False, broken=None)
+                raise
             if found is None:
+                self._unpaid(held, sent=False, broken=None)
                 continue
             self.counters.cached += not sent
             tries.made += 1
-            outcome = found if isinstance(found, Failure) else self._received(found)
-            self._answered_at = time.monotonic()
-            self._heed(outcome)
-            tries.count(outcome)
+            if isinstance(found, Failure):
+                self._unpaid(held, sent=False, broken=None)
+                outcome: Outcome = found
+            else:
+                outcome = self._received(found, held)
+            self._answered_at = self._now()
+            self._stop_if_fatal(outcome)
+            tries.count(outcome, self._now())
             if isinstance(outcome, Failure) and outcome.fatal:
                 raise Stopped(self._stopped or outcome)
             if isinstance(outcome, Reply) or not outcome.retry or tries.made >= self.settings.attempts:
                 return outcome
 
-    def _received(self, raw: bytes) -> Outcome:
-        """What a reply that is in the journal says, with its tokens counted."""
+    def _received(self, raw: bytes, held: Reservation | None) -> Outcome:
+        """What a reply that is in the journal says, with its tokens counted and paid for."""
         body = decode(raw)
+        prompt_tokens, completion_tokens = self._count_tokens(body)
+        if self.budget is not None and held is not None:
+            self.budget.settle(held, prompt_tokens, completion_tokens, raw)
+        elif self.budget is not None:  # sent by an earlier run
+            self.budget.spent += self.budget.price.of(prompt_tokens, completion_tokens)
+        return parse(body, self.endpoint.api_key)
+
+    def _count_sent(self, tries: _Tries, sent: bool = True) -> None:
+        """A call is sent, or one that an earlier run sent is waited for."""
+        again = sent and tries.made > 0
+        self.counters.sent += sent
+        self.counters.retried += again
+        if again:
+            self.counters.retries[tries.last] += 1
+
+    def _count_tokens(self, body: Body | None) -> tuple[int, int]:
         prompt_tokens, completion_tokens = usage(body)
         self.counters.prompt_tokens += prompt_tokens
         self.counters.completion_tokens += completion_tokens
-        return parse(body, self.endpoint.api_key)
+        return prompt_tokens, completion_tokens
 
-    def _heed(self, outcome: Outcome) -> None:
-        """What one call's outcome means for all others: the endpoint lives, everyone waits, or the run stops."""
-        if isinstance(outcome, Reply) or outcome.kind not in ("connection", "timeout"):
-            self._answered_at = time.monotonic()
+    def _heed(self, outcome: Outcome, place: Place, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+        """What one call's outcome means for all others: the endpoint lives, it is too much for it, or the run stops."""
+        broken = isinstance(outcome, Failure) and outcome.kind in ("connection", "timeout")
+        if not broken:
+            self._answered_at = self._now()
         if isinstance(outcome, Failure) and outcome.slow_down:
-            self._limit.cool_down(self._cooldown(outcome))
+            self._limit.refused(place, min(outcome.retry_after or 0.0, PUSHBACK_SECONDS))
+        elif broken or (isinstance(outcome, Failure) and not prompt_tokens + completion_tokens):
+            self._limit.failed(place, timed_out=isinstance(outcome, Failure) and outcome.kind == "timeout")
+        else:
+            self._limit.taken(place, prompt_tokens + completion_tokens, 1 + completion_tokens)
+        self._stop_if_fatal(outcome)
+
+    def _stop_if_fatal(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failure) and outcome.fatal:
             where = f"{self.endpoint.base_url}, model {self.endpoint.model}"
             self.stop(replace(outcome, message=f"{where}: {outcome.message}"))
 
-    def _cooldown(self, pushback: Failure) -> float:
-        return min(max(pushback.retry_after or 0.0, COOLDOWN * self.settings.backoff), PUSHBACK_SECONDS)
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     def _wait(self, outcome: Failure, state: RetryCallState, tries: _Tries) -> float:
         if outcome.unreachable:  # no server is spared by spreading the calls, and the unluckiest ends the run
             return self.settings.backoff * min(2.0 ** (tries.counted - 1), LONGEST_BACKOFF)
         wait = self._backoff(state)
-        return wait + self._cooldown(outcome) if outcome.slow_down else max(wait, outcome.retry_after or 0.0)
+        told = min(outcome.retry_after or 0.0, PUSHBACK_SECONDS)
+        return wait + told if outcome.slow_down else max(wait, told)
 
     def _give_up(self, outcome: Failure, tries: _Tries) -> bool:
-        now = time.monotonic()
+        now = self._now()
         if outcome.slow_down:
             return now - (tries.pushed_back_since or now) >= PUSHBACK_SECONDS
         lost = outcome.unreachable and self._answered_at is None and now - tries.began >= UNREACHABLE_SECONDS

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-LINE_EVERY = 10.0  # seconds between lines where stderr is no terminal
+LINE_EVERY = 5.0  # seconds between lines where stderr is no terminal
+BAR_EVERY = 0.2  # seconds between changes of what a terminal's bar says
 
 
 # What would break a line in two, turn its direction around, or steer the terminal: names of files may hold it.
@@ -38,6 +39,10 @@ class Progress:
         if not self.quiet:
             print(on_one_line(line), file=sys.stderr, flush=True)
 
+    def say_of(self, command: str, line: str) -> None:
+        """A line that says which command it is about."""
+        self.say(f"{command}: {line}")
+
     def warn(self, warning: str) -> None:
         """A line that is shown at its first occurrence only."""
         self._warned[warning] = self._warned.get(warning, 0) + 1
@@ -59,8 +64,8 @@ class Progress:
 class Bar:
     """A bar that shows nothing."""
 
-    def advance(self, count: int = 1, detail: str = "") -> None:
-        """`count` more items are done; `detail` is shown behind the rate."""
+    def advance(self, count: int = 1, detail: object = "") -> None:
+        """`count` more items are done; `detail` is shown behind the rate, and made a text only then."""
 
 
 class _LineBar(Bar):
@@ -68,7 +73,7 @@ class _LineBar(Bar):
         self._label, self._total, self._done = label, total, 0
         self._began = self._shown = time.monotonic()
 
-    def advance(self, count: int = 1, detail: str = "") -> None:
+    def advance(self, count: int = 1, detail: object = "") -> None:
         self._done += count
         now = time.monotonic()
         if now - self._shown < LINE_EVERY:
@@ -83,9 +88,17 @@ class _LineBar(Bar):
 class _RichBar(Bar):
     def __init__(self, progress: Any, task: Any) -> None:
         self._progress, self._task = progress, task
+        self._done, self._began, self._shown = 0, time.monotonic(), 0.0
 
-    def advance(self, count: int = 1, detail: str = "") -> None:
-        self._progress.update(self._task, advance=count, detail=detail)
+    def advance(self, count: int = 1, detail: object = "") -> None:
+        self._done += count
+        now = time.monotonic()
+        if now - self._shown < BAR_EVERY:
+            self._progress.update(self._task, advance=count)
+            return
+        self._shown = now
+        rate = self._done / max(now - self._began, BAR_EVERY)
+        self._progress.update(self._task, advance=count, detail=f"{rate:,.1f}/s {detail}".rstrip())
 
 
 @contextmanager

@@ -32,6 +32,8 @@ class Summary:
     failed_rows: str | None = None
     work: str | None = None
     error: str | None = None
+    dry_run: dict[str, Any] | None = None  # what a dry run found; not part of the JSON of a real one
+    estimate: list[str] = field(default_factory=list)  # the same in lines; not part of the JSON
     problems: list[str] = field(default_factory=list)  # a line each for what could not be read; not part of the JSON
 
     @property
@@ -42,13 +44,19 @@ class Summary:
     def to_json(self) -> str:
         """One JSON object; `error` only where there is one."""
         values = asdict(self)
-        del values["problems"]
+        del values["problems"], values["estimate"]
+        if self.dry_run is None:
+            del values["dry_run"]
         if self.error is None:
             del values["error"]
         return json.dumps(values, ensure_ascii=False)
 
     def to_text(self) -> str:
         """One screen for a person."""
+        if self.dry_run is not None:
+            sent = f"{self.requests['sent']:,} requests sent" if self.requests["sent"] else "nothing sent"
+            head = f"{self.command}: dry run, {self.rows_read:,} documents, {sent}, in {self.seconds:.1f} s"
+            return "\n".join([head, *self.estimate])
         lines = [
             f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} documents in {self.seconds:.1f} s"
         ]
@@ -66,6 +74,7 @@ class Summary:
             lines.append(
                 f"  requests {requests['sent']:,} sent, {requests['cached']:,} from the journal, "
                 f"{requests['retried']:,} retried; {tokens['prompt']:,} + {tokens['completion']:,} tokens"
+                + ("" if self.cost is None else f", cost {self.cost:,.4f}")
             )
         return "\n".join(lines)
 

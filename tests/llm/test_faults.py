@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import pipelines.unify_generate as generate
+import pipelines.asking as asking
 from tests.llm.model_server import FAULTS, Message, ModelServer, planned
 from tests.pipelines.command import Ended, answer, beside, here, rows, write
 
@@ -122,7 +122,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         pytest.MonkeyPatch.context() as patch,
         ModelServer(reply=honest, fault=lambda key, nth, body: plan(key, nth, body) if broken["now"] else "") as server,
     ):
-        patch.setattr(generate, "Settings", partial(generate.Settings, backoff=0.01))
+        patch.setattr(asking, "Settings", partial(asking.Settings, backoff=0.01))
         line = ["unify", folder, "--out", out, "--model", "m", "--base-url", server.url, "--json"]
         line += ["--attempts", ATTEMPTS, "--timeout", 2, "--concurrency", len(NUMBERS)]
         first = here(*line)

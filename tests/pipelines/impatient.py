@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-import pipelines.unify_generate as generate
+import pipelines.asking as asking
 from datatools.cli import main
 
 if __name__ == "__main__":
-    generate.Settings = partial(generate.Settings, backoff=0.01)
+    asking.Settings = partial(asking.Settings, backoff=0.01)
     main()

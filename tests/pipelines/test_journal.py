@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import pipelines.unify_generate as generate
+import pipelines.asking as asking
 from datatools.llm.journal import Journal
 from datatools.llm.reply import parse
 from tests.conftest import REPOSITORY
@@ -25,7 +25,7 @@ GOUT = "痛风由尿酸盐结晶沉积在关节引起，肥胖的病人更容易
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits before another try are a hundredth of what they are for users."""
-    monkeypatch.setattr(generate, "Settings", partial(generate.Settings, backoff=0.01))
+    monkeypatch.setattr(asking, "Settings", partial(asking.Settings, backoff=0.01))
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_changed_check_makes_use_of_every_paid_reply(
 ) -> None:
     server = serve()
     with monkeypatch.context() as strict:
-        strict.setattr(generate, "check_pair", lambda *args, **options: ({}, ("too_strict",)))
+        strict.setattr("pipelines.unify_generate.check_pair", lambda *args, **options: ({}, ("too_strict",)))
         assert here(*unify(folder, out, server, "--json")).summary["dropped"] == {"too_strict": 2}
     sent = len(server.seen)
     assert sent == 6 and rows(out) == []  # two questions, and two answers asked for twice

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-import pipelines.unify_generate as generate
+import pipelines.asking as asking
 from prompts.load import load
 from schemas.document import SOURCE_TYPES
 from tests.conftest import REPOSITORY
@@ -93,7 +93,7 @@ def steps(server: ModelServer) -> list[str]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits before another try are a hundredth of what they are for users."""
-    monkeypatch.setattr(generate, "Settings", partial(generate.Settings, backoff=0.01))
+    monkeypatch.setattr(asking, "Settings", partial(asking.Settings, backoff=0.01))
 
 
 @pytest.fixture
@@ -701,29 +701,40 @@ def in_flight(out: Path) -> int:
 
 
 @pytest.mark.slow
-def test_kill_9_among_faults_gives_the_same_bytes_and_asks_for_nothing_twice(
+def test_kill_9_at_50_moments_among_faults_gives_the_same_bytes_and_asks_for_nothing_twice(
     tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
     folder, log = write(tmp_path / "in", pages(150)), tmp_path / "requests.jsonl"
     calm = tmp_path / "calm" / "sft.parquet"
     undisturbed = serve(reply=honest)
-    assert here("unify", folder, "--out", calm, "--model", "m", "--base-url", undisturbed.url).code == 0
+    assert here("unify", folder, "--out", calm, "--model", "m", "--base-url", undisturbed.url, "--no-curate").code == 0
     unique = {seen.key for seen in undisturbed.seen}
     assert len(unique) == len(undisturbed.seen) == 300
 
-    faults = mixed("rate=0.1,server=0.05,reset=0.03,truncated_json=0.02", 9)
+    faults = mixed("rate=0.1,server=0.05,reset=0.03,truncated_json=0.02,hang=0.02", 9)
     server = serve(reply=honest, fault=faults, latency=0.03, log=log)
     out = tmp_path / "storm" / "sft.parquet"
     line = [sys.executable, "-m", "tests.pipelines.impatient", "unify", folder, "--out", out, "--model", "m"]
-    words = [*map(str, line), "--base-url", server.url, "--concurrency", "8"]
+    words = [
+        *map(str, line),
+        "--base-url",
+        server.url,
+        "--concurrency",
+        "8",
+        "--timeout",
+        "1",
+        "--no-curate",
+        "--workers",
+        "1",
+    ]
     chance = random.Random(8)
     kills = 0
-    while kills < 9:
+    while kills < 50:
         process = subprocess.Popen(
             words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
         )
-        wanted = len(server.seen) + chance.randint(1, 45)
+        wanted = len(server.seen) + chance.randint(1, 9)
         assert killed_when(process, lambda wanted=wanted: len(server.seen) >= wanted), "the run ended too early"
         assert not out.exists()
         kills += 1

@@ -41,8 +41,8 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes on by four seconds whenever it is read."""
-    ticks = itertools.count(0, 4)
+    """A clock that goes on by two seconds whenever it is read."""
+    ticks = itertools.count(0, 2)
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(ticks)))
 
 
@@ -52,8 +52,8 @@ def test_a_line_now_and_then_where_stderr_is_no_terminal(capsys: pytest.CaptureF
         for _ in range(6):
             bar.advance(2, "0.1 MB/s")
     assert capsys.readouterr().err.splitlines() == [
-        "reading: 6/60, 0.5/s, 108 s left 0.1 MB/s",
-        "reading: 12/60, 0.5/s, 96 s left 0.1 MB/s",
+        "reading: 6/60, 1.0/s, 54 s left 0.1 MB/s",
+        "reading: 12/60, 1.0/s, 48 s left 0.1 MB/s",
     ]
 
 
@@ -62,7 +62,7 @@ def test_without_a_total_nothing_is_foretold(capsys: pytest.CaptureFixture[str])
     with Progress().bar("generating", None) as bar:
         for _ in range(3):
             bar.advance(2)
-    assert capsys.readouterr().err == "generating: 6, 0.5/s\n"
+    assert capsys.readouterr().err == "generating: 6, 1.0/s\n"
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:

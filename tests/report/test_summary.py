@@ -63,13 +63,14 @@ def test_one_screen_says_what_happened_and_where_to_look() -> None:
         failed={"timeout": 2},
         requests={"sent": 20000, "cached": 7, "retried": 3},
         tokens={"prompt": 1000000, "completion": 5},
+        cost=0.35,
     ).to_text()
     assert text.splitlines() == [
         "unify: 9,876 rows from 12,345 documents in 3.2 s",
         "  output   sft.parquet",
         "  dropped  too_short 1,200, no_question 5   (sft.trace.parquet)",
         "  failed   timeout 2   (sft.failed.parquet)",
-        "  requests 20,000 sent, 7 from the journal, 3 retried; 1,000,000 + 5 tokens",
+        "  requests 20,000 sent, 7 from the journal, 3 retried; 1,000,000 + 5 tokens, cost 0.3500",
     ]
 
 
