@@ -149,7 +149,7 @@ def test_an_interrupted_run_leaves_its_batch_under_way(
     assert until(process, lambda: bool(server.calls["look"]))
     process.send_signal(number)
     done = ended(process)
-    assert done.code == 130
+    assert done.code == 130, done.stderr
     assert "the same line again goes on" in done.line
     assert here(*line()).code == 0
     assert [len(batch.lines) for batch in server.batches][:2] == [80, 80]
