@@ -21,7 +21,7 @@ from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, classify, failure
 
 MOST_REQUESTS = 50_000  # in one file
-MOST_BYTES = 200_000_000
+MOST_BYTES = 100_000_000  # half of what OpenAI takes: there are providers who take no more
 WINDOW = "24h"
 LABEL = "datatools"  # the key under which a batch's metadata hold our name for it
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
