@@ -61,8 +61,8 @@ class Batch:
 class Courier:
     """Deals with one endpoint. Methods raise Broken when trying again does not help, OSError from the journal."""
 
-    def __init__(self, endpoint: Endpoint, journal: Journal, ways: Ways) -> None:
-        self._endpoint, self._journal, self._ways = endpoint, journal, ways
+    def __init__(self, endpoint: Endpoint, journal: Journal, ways: Ways, say: Callable[[str], None]) -> None:
+        self._endpoint, self._journal, self._ways, self._say = endpoint, journal, ways, say
         self._api = BatchApi(endpoint)
         self._answered = False
         self._backoff = wait_random_exponential(ways.backoff, ways.backoff * LONGEST_BACKOFF)
@@ -94,9 +94,11 @@ class Courier:
     async def ended(self, batch: Batch) -> Remote:
         """Look at a batch until it has ended."""
         assert batch.remote is not None
-        name = batch.remote
+        name, tenths = batch.remote, 0
         while True:
             remote = await self._persist(lambda: self._api.look(name))
+            if remote.total and tenths < (tenths := 10 * remote.done // remote.total) < 10:
+                self._say(f"{batch}: {remote.done:,} of {remote.total:,} requests done")
             if remote.status != batch.status:
                 batch.status = remote.status
                 await self._journal.batch_seen(batch.name, name, remote.status)

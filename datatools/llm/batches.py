@@ -53,7 +53,7 @@ class Batches:
         say: Callable[[str], None],
     ) -> None:
         self._endpoint, self._journal, self._ways, self._stop, self._say = endpoint, journal, ways, stop, say
-        self._courier = Courier(endpoint, journal, ways)
+        self._courier = Courier(endpoint, journal, ways, say)
         self._futures: dict[bytes, asyncio.Future[Found]] = {}  # of all requests that wait, in a batch or for one
         self._wanted: set[bytes] = set()  # of these, the ones that somebody in this run asked for
         self._queue: dict[bytes, _Queued] = {}
@@ -194,8 +194,8 @@ class Batches:
             if batch.remote is None and batch.resumed and not await self._courier.find(batch):
                 await self._settle(batch, map(unsent, batch.keys))
                 return
-            if batch.remote is None:
-                await self._courier.submit(batch)
+            if batch.remote is None and not await self._submitted(batch):
+                return
             self._say(
                 f"{batch}: {len(batch.keys):,} requests under way; if this run ends, the same line goes on with it"
             )
@@ -209,6 +209,17 @@ class Batches:
                 raise
             self._say(f"{batch} is not known any more; its {len(batch.keys):,} requests are asked again")
             await self._settle(batch, map(missing, batch.keys))
+
+    async def _submitted(self, batch: Batch) -> bool:
+        """Send a batch; False where its file is too large, and its requests wait for smaller ones."""
+        try:
+            await self._courier.submit(batch)
+        except Broken as broken:
+            if broken.failure.kind != "context_length" or len(batch.keys) == 1:
+                raise
+            self._most = len(batch.keys) // 2
+            await self._requeue(batch, broken.failure)
+        return batch.remote is not None
 
     async def _take_in(self, batch: Batch, remote: Remote) -> None:
         """The replies of a batch that has ended, into the journal and to those who wait."""
@@ -262,10 +273,14 @@ class Batches:
         self._say(f"{batch}: failed its validation, {problems[0].message}")
         bad = [refused(keys[line - 1], _reason(problem)) for line, problem in at.items() if line]
         await self._settle(batch, bad)
-        rest = list(batch.keys)
-        await self._journal.settle(refused(key, _reason(whole)).row() for key in rest)
+        await self._requeue(batch, _reason(whole))
+
+    async def _requeue(self, batch: Batch, why: Failure) -> None:
+        """The requests of a batch that was not accepted wait for another one."""
+        keys = list(batch.keys)
+        await self._journal.settle(refused(key, why).row() for key in keys)
         batch.keys.clear()
-        for key in rest:
+        for key in keys:
             self._enqueue(key, _Queued(self._journal.asked(key), again=True))
 
     # When something goes wrong

@@ -8,7 +8,7 @@ executed, and counted in `executed`, when it has passed its validation. `row` gi
 of model_server.FAULTS, or "expired", "missing"; `batch` that of a batch: "expired" or "cancelled" half-way, or one of
 INVALID; `call` that of an HTTP call:
 
-    rate, server, auth, not_found, html, empty
+    rate, server, auth, not_found, too_large, html, empty
                                         an answer that is none; nothing was done
     reset                               the connection is reset; nothing was done
     lost                                it was done, but the connection is reset before the answer
@@ -262,6 +262,7 @@ class BatchServer:
             "html": web.Response(body=b"<html>maintenance</html>", content_type="text/html"),
             "empty": web.Response(body=b"{}", content_type="application/json"),
             "not_found": _refusal(404, "Not Found"),
+            "too_large": _refusal(413, "The file is too large."),
         }
         if fault in answers:
             await request.read()
