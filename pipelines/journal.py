@@ -32,6 +32,17 @@ class ModelUse:
 
 
 @dataclass(frozen=True)
+class BatchUse:
+    """A batch that requests wait in."""
+
+    batch: str | None  # the endpoint's id; null where it is not known to have been sent
+    begun: str  # ISO 8601, UTC
+    endpoint: str
+    status: str | None  # as the endpoint said last
+    requests: int  # that have not come back
+
+
+@dataclass(frozen=True)
 class JournalReport:
     """A journal in figures, as `--json` prints it."""
 
@@ -47,6 +58,7 @@ class JournalReport:
     unfinished: int  # calls under way now, or when a run was killed
     may_have_been_billed: int  # these, and those that timed out or broke off
     models: list[ModelUse] = field(default_factory=list)
+    batches: list[BatchUse] = field(default_factory=list)  # under way
     export: str | None = None
     exported: int | None = None
 
@@ -70,6 +82,11 @@ class JournalReport:
             lines.append(f"  errors    {_numbers(self.errors)}   (calls that ended without a reply)")
         if self.failed:
             lines.append(f"  failed    {_numbers(self.failed)}   (requests given up; --retry-failed asks again)")
+        for batch in self.batches:
+            said = f"{batch.batch or 'not known to be sent'} at {batch.endpoint}, begun {batch.begun}"
+            lines.append(
+                f"  batch     {batch.requests:,} requests wait in it: {said}, {batch.status or 'no state yet'}"
+            )
         if self.may_have_been_billed:
             lines.append(
                 f"  billed?   {self.may_have_been_billed:,} calls may have been billed although no reply came "
@@ -89,6 +106,10 @@ def journal(path: Path, price: Price, export: Path | None = None) -> JournalRepo
     file = find(path)
     with JournalReader(file) as reader:
         counts, span, unique = reader.counts(), reader.span(), reader.requests()
+        batches = [
+            BatchUse(batch.remote, _moment(batch.at), batch.endpoint, batch.status, batch.requests)
+            for batch in reader.batches()
+        ]
         models = [_use(model, found, price) for model, found in reader.counts_by_model().items()]
         exported = None if export is None else _export(reader, export)
     costs = [use.cost for use in models]
@@ -105,6 +126,7 @@ def journal(path: Path, price: Price, export: Path | None = None) -> JournalRepo
         unfinished=counts.unfinished,
         may_have_been_billed=counts.may_have_been_billed,
         models=models,
+        batches=batches,
         export=None if export is None else str(export),
         exported=exported,
     )

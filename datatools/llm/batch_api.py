@@ -6,6 +6,7 @@ in any order. Other providers take the same calls.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -21,11 +22,12 @@ from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, classify, failure
 
 MOST_REQUESTS = 50_000  # in one file
-MOST_BYTES = 200_000_000
+MOST_BYTES = 100_000_000  # half of what OpenAI takes: there are providers who take no more
 WINDOW = "24h"
 LABEL = "datatools"  # the key under which a batch's metadata hold our name for it
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 PAGE = 100
+LONGEST = 3600.0  # seconds for one call, a file of 100 MB on a slow line included
 
 
 class Broken(Exception):
@@ -134,7 +136,7 @@ class BatchApi:
         self, method: str, path: str, body: bytes | aiohttp.MultipartWriter | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
-            async with self._endpoint.call(method, path, body) as response:
+            async with asyncio.timeout(LONGEST), self._endpoint.call(method, path, body) as response:
                 yield response
         except (openai.APIError, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             unknown = isinstance(error, openai.NotFoundError)

@@ -11,77 +11,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
-from typing import BinaryIO, TypeAlias, TypeVar, cast
+from typing import TypeAlias
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
-
-from datatools.llm.batch_api import ENDED, MOST_BYTES, MOST_REQUESTS, BatchApi, Broken, Problem, Remote
-from datatools.llm.batch_lines import (
-    OVERHEAD,
-    Result,
-    cancelled,
-    expired,
-    missing,
-    read_line,
-    refused,
-    request_line,
-    unsent,
-)
+from datatools.llm.batch_api import MOST_BYTES, MOST_REQUESTS, Broken, Problem, Remote
+from datatools.llm.batch_courier import Batch, Courier, Ways
+from datatools.llm.batch_lines import OVERHEAD, Result, cancelled, expired, missing, refused, unsent
 from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, Stopped, classify, failure
-from datatools.llm.journal import Journal, StoredBatch
+from datatools.llm.journal import Journal
 
-POLL = 30.0  # seconds between two looks at a batch
 LULL = 0.1  # seconds without a new request after which those that wait are sent
 TURNS = 4  # of the loop after them: who was held up by a busy loop asks in these
-PATIENCE = 1800.0  # times the backoff: how long a call to the endpoint is made again
-UNREACHABLE = 35.0  # the same where nobody has ever been there
-LONGEST_BACKOFF = 60  # times the backoff
-ROWS = 64  # of a file that go into the journal together
 READS = 3  # of files that have fewer lines than the batch has replies, before these are given up
 
-T = TypeVar("T")
 Found: TypeAlias = bytes | Failure | None  # None: the batch was never sent
-
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """How batches are dealt with."""
-
-    backoff: float = 1.0  # seconds, as in the runner's settings
-    poll: float = POLL
-    ask_lost: bool = False  # a batch that the endpoint does not know any more is given up, and its requests asked again
 
 
 @dataclass(frozen=True, slots=True)
 class _Queued:
     asked: bytes  # canonical JSON
     again: bool
-
-
-@dataclass(slots=True)
-class _Batch:
-    """A batch under way; `keys` are the requests that have not come back, in the order of its file."""
-
-    name: str
-    begun: float
-    keys: dict[bytes, None]
-    file: str | None = None
-    remote: str | None = None
-    status: str | None = None
-    resumed: bool = False  # it is of an earlier run
-    watched: bool = False  # it was seen before it ended
-    replies: int = 0  # that were read in this run
-    failures: int = 0
-
-    def __str__(self) -> str:
-        return f"batch {self.remote or self.name}"
 
 
 class Batches:
@@ -100,7 +53,7 @@ class Batches:
         say: Callable[[str], None],
     ) -> None:
         self._endpoint, self._journal, self._ways, self._stop, self._say = endpoint, journal, ways, stop, say
-        self._api = BatchApi(endpoint)
+        self._courier = Courier(endpoint, journal, ways, say)
         self._futures: dict[bytes, asyncio.Future[Found]] = {}  # of all requests that wait, in a batch or for one
         self._wanted: set[bytes] = set()  # of these, the ones that somebody in this run asked for
         self._queue: dict[bytes, _Queued] = {}
@@ -109,10 +62,9 @@ class Batches:
         self._gathering: asyncio.Task[None] | None = None
         self._carrying: set[asyncio.Task[None]] = set()
         self._running: set[str] = set()  # names of batches that the endpoint works on
+        self._reading: set[str] = set()  # names of batches whose replies come in
         self._most = MOST_REQUESTS
         self._one_at_a_time = False
-        self._answered = False
-        self._backoff = wait_random_exponential(ways.backoff, ways.backoff * LONGEST_BACKOFF)
 
     @property
     def in_flight(self) -> int:
@@ -127,14 +79,15 @@ class Batches:
         """Go on with the batches that earlier runs left under way."""
         for stored in self._journal.batches():
             if stored.endpoint == self._endpoint.identity:
-                self._carry_on(_resumed(stored, self._journal.waiting(stored.name)))
+                keys = dict.fromkeys(self._journal.waiting(stored.name))
+                batch = Batch(stored.name, stored.at, keys, stored.file, stored.remote, stored.status, resumed=True)
+                self._carry_on(batch)
 
     async def ask(self, key: bytes, asked: bytes, again: bool = False) -> Found:
         """The raw reply to a request, or why there is none; None where the run that meant to send it ended before.
 
-        Raises Stopped, and OSError from the journal.
-
         `asked` is the request's canonical JSON; `again` says that it was sent before. One caller at a time for a key.
+        Raises Stopped, and OSError from the journal.
         """
         if key not in self._futures:
             self._futures[key] = asyncio.get_running_loop().create_future()
@@ -143,16 +96,21 @@ class Batches:
         return await self._futures[key]
 
     def stop(self, reason: Failure) -> None:
-        """Whoever waits gets Stopped; batches under way stay under way, and in the journal."""
+        """Send nothing more: whoever waits gets Stopped; batches under way stay under way, and in the journal."""
         self._queue.clear()
         self._give_up(list(self._futures), Stopped(reason))
+        for task in self._tasks():
+            task.cancel()
 
     async def close(self) -> None:
         """Let go of everything. What the endpoint works on goes on there."""
-        tasks = [*self._carrying, *([self._gathering] if self._gathering else [])]
+        tasks = self._tasks()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [*self._carrying, *([self._gathering] if self._gathering else [])]
 
     # From requests to batches
 
@@ -170,9 +128,7 @@ class Batches:
             if self._one_at_a_time and self._carrying:
                 await asyncio.wait(self._carrying)
             taken = self._take()
-            if not taken:
-                continue
-            batch = _Batch(secrets.token_hex(8), time.time(), dict.fromkeys(taken))
+            batch = Batch(secrets.token_hex(8), time.time(), dict.fromkeys(taken))
             rows = [(key, queued.asked, queued.again) for key, queued in taken.items()]
             try:
                 await self._journal.begin_batch(batch.name, self._endpoint.identity, self._endpoint.model, rows)
@@ -182,9 +138,9 @@ class Batches:
             self._carry_on(batch)
 
     async def _lull(self) -> None:
-        """Return when nobody has asked for a while, or when a file is full."""
+        """Return when a file is full, or when nobody has asked for a while and nobody is being answered."""
         count = -1
-        while count != self._count and not self._full.is_set():
+        while (count != self._count or self._reading) and not self._full.is_set():
             count = self._count
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LULL):
@@ -210,7 +166,7 @@ class Batches:
 
     # From batches to replies
 
-    def _carry_on(self, batch: _Batch) -> None:
+    def _carry_on(self, batch: Batch) -> None:
         for key in batch.keys:
             if key not in self._futures:
                 self._futures[key] = asyncio.get_running_loop().create_future()
@@ -218,19 +174,10 @@ class Batches:
         self._carrying.add(task)
         task.add_done_callback(self._carrying.discard)
 
-    async def _carry(self, batch: _Batch) -> None:
-        """A batch from wherever it stands to its end."""
+    async def _carry(self, batch: Batch) -> None:
+        """A batch from wherever it stands to its end, or to the end of the run."""
         try:
-            try:
-                if batch.remote is None and not await (self._find(batch) if batch.resumed else self._submit(batch)):
-                    return
-                remote = await self._ended(batch)
-                await self._take_in(batch, remote)
-            except Broken as broken:
-                if not (broken.unknown and batch.remote and self._ways.ask_lost):
-                    raise
-                self._say(f"{batch} is not known any more; its {len(batch.keys):,} requests are asked again")
-                await self._settle(batch, map(missing, batch.keys))
+            await self._brought_home(batch)
         except Broken as broken:
             self._abandon(batch, broken)
         except Exception as error:
@@ -238,81 +185,52 @@ class Batches:
             self._give_up(batch.keys, error)
             if not wanted:
                 raise
-
-    async def _submit(self, batch: _Batch) -> bool:
-        """Upload the file and begin the batch."""
-        file = await self._persist(lambda: self._upload(batch))
-        await self._journal.batch_uploaded(batch.name, file)
-        first = True
-
-        async def create() -> Remote:
-            nonlocal first
-            found = None if first else await self._look_for(batch, file)
-            first = False  # a call that broke may have begun it all the same
-            return found or await self._api.create(batch.name, file)
-
-        await self._begun(batch, await self._persist(create))
-        return True
-
-    async def _find(self, batch: _Batch) -> bool:
-        """Whether an earlier run sent a batch, which ended before it knew; else its requests are free to be asked."""
-        if batch.file is not None:
-            file = batch.file
-            remote = await self._persist(lambda: self._look_for(batch, file))
-            if remote is not None:
-                await self._begun(batch, remote)
-                return True
-        await self._settle(batch, map(unsent, batch.keys))
-        return False
-
-    async def _look_for(self, batch: _Batch, file: str) -> Remote | None:
-        """The batch at the endpoint, which is given a second chance to show it."""
-        found = await self._api.find(batch.name, file, batch.begun)
-        if found is None:
-            await asyncio.sleep(self._ways.poll)
-            found = await self._api.find(batch.name, file, batch.begun)
-        return found
-
-    async def _begun(self, batch: _Batch, remote: Remote) -> None:
-        batch.remote, batch.status = remote.id, remote.status
-        await self._journal.batch_seen(batch.name, remote.id, remote.status)
-        self._say(f"{batch}: {len(batch.keys):,} requests sent; if this run ends, the same line goes on with it")
-
-    async def _upload(self, batch: _Batch) -> str:
-        names = self._endpoint.names()
-        lines = cast(BinaryIO, tempfile.TemporaryFile(dir=self._journal.path.parent))  # noqa: SIM115 # upload closes it
-        for number, key in enumerate(batch.keys):
-            lines.write(request_line(key, self._journal.asked(key), self._api.url, names))
-            if number % ROWS == 0:
-                await asyncio.sleep(0)
-        lines.seek(0)
-        return await self._api.upload(batch.name, lines)
-
-    async def _ended(self, batch: _Batch) -> Remote:
-        """Look at a batch until it has ended."""
-        assert batch.remote is not None
-        name = batch.remote
-        self._running.add(batch.name)
-        try:
-            while True:
-                remote = await self._persist(lambda: self._api.look(name))
-                if remote.status != batch.status:
-                    batch.status = remote.status
-                    await self._journal.batch_seen(batch.name, name, remote.status)
-                if remote.status in ENDED:
-                    return remote
-                batch.watched = True
-                await asyncio.sleep(self._ways.poll)
         finally:
             self._running.discard(batch.name)
+            self._reading.discard(batch.name)
 
-    async def _take_in(self, batch: _Batch, remote: Remote) -> None:
+    async def _brought_home(self, batch: Batch) -> None:
+        try:
+            if batch.remote is None and batch.resumed and not await self._courier.find(batch):
+                await self._settle(batch, map(unsent, batch.keys))
+                return
+            if batch.remote is None and not await self._submitted(batch):
+                return
+            self._say(
+                f"{batch}: {len(batch.keys):,} requests under way; if this run ends, the same line goes on with it"
+            )
+            self._running.add(batch.name)
+            remote = await self._courier.ended(batch)
+            self._running.discard(batch.name)
+            self._reading.add(batch.name)
+            await self._take_in(batch, remote)
+        except Broken as broken:
+            if not (broken.unknown and batch.remote and self._ways.ask_lost):
+                raise
+            self._say(f"{batch} is not known any more; its {len(batch.keys):,} requests are asked again")
+            await self._settle(batch, map(missing, batch.keys))
+
+    async def _submitted(self, batch: Batch) -> bool:
+        """Send a batch; False where its file is too large, and its requests wait for smaller ones."""
+        try:
+            await self._courier.submit(batch)
+        except Broken as broken:
+            if broken.failure.kind != "context_length" or len(batch.keys) == 1:
+                raise
+            self._most = len(batch.keys) // 2
+            await self._requeue(batch, broken.failure)
+        return batch.remote is not None
+
+    async def _take_in(self, batch: Batch, remote: Remote) -> None:
         """The replies of a batch that has ended, into the journal and to those who wait."""
         if remote.status == "failed":
             await self._refused(batch, remote.problems)
             return
         for _ in range(READS):
-            lines = [await self._persist(partial(self._read, batch, file)) for file in remote.files]
+            lines = [
+                await self._courier.read(batch, file, lambda results: self._settle(batch, results))
+                for file in remote.files
+            ]
             if not batch.keys or sum(lines) >= remote.done:
                 break
         if remote.status == "cancelled" and batch.keys and batch.watched:
@@ -322,36 +240,7 @@ class Batches:
         await self._settle(batch, map(lost, batch.keys))
         self._say(f"{batch}: {remote.status}, {batch.replies:,} replies, {batch.failures:,} without")
 
-    async def _read(self, batch: _Batch, file: str) -> int:
-        """The number of lines in one file of a batch. What was read before it broke off is settled only once."""
-        results: dict[bytes, Result] = {}
-        number = 0
-        try:
-            async with contextlib.aclosing(self._api.lines(file)) as lines:
-                async for line in lines:
-                    result = read_line(line, self._endpoint.api_key)
-                    if result is None:
-                        raise Broken(failure("malformed", f"file {file}: a line is not one of a batch's"))
-                    number += 1
-                    if result.key in batch.keys and result.event != "cancelled":  # of those below
-                        results.setdefault(result.key, self._renamed(result))
-                    if len(results) == ROWS:
-                        await self._settle(batch, results.values())
-                        results = {}
-        finally:
-            await self._settle(batch, results.values())
-        if not number:
-            raise Broken(failure("malformed", f"file {file} is empty"))
-        return number
-
-    def _renamed(self, result: Result) -> Result:
-        """A request that was refused for the name of a parameter is asked again with the other one."""
-        found = result.found
-        if not (isinstance(found, Failure) and self._endpoint.wants_other_name(found.message)):
-            return result
-        return replace(result, found=replace(found, retry=True))
-
-    async def _settle(self, batch: _Batch, results: Iterable[Result]) -> None:
+    async def _settle(self, batch: Batch, results: Iterable[Result]) -> None:
         """Results into the journal, then to who waits for them."""
         found = list(results)
         if not found:
@@ -366,7 +255,7 @@ class Batches:
             if future is not None and not future.done():
                 future.set_result(result.found)
 
-    async def _refused(self, batch: _Batch, problems: tuple[Problem, ...]) -> None:
+    async def _refused(self, batch: Batch, problems: tuple[Problem, ...]) -> None:
         """A batch that failed its validation, of which nothing was billed: ask again for what was not at fault."""
         keys = list(batch.keys)
         at = {problem.line: problem for problem in problems if problem.line and problem.line <= len(keys)}
@@ -377,51 +266,33 @@ class Batches:
                 if len(keys) == 1:
                     raise Broken(_reason(whole))
                 self._most = max(1, len(keys) // 2)
-        elif whole is not None or not at:
-            await self._journal.settle(refused(key, _reason(whole)).row() for key in keys)
-            raise Broken(_reason(whole))
+        elif whole is not None or not at or any(_reason(problem).fatal for problem in at.values()):
+            why = _reason(whole or next(iter(at.values()), None))
+            await self._journal.settle(refused(key, why).row() for key in keys)
+            raise Broken(why)
         self._say(f"{batch}: failed its validation, {problems[0].message}")
         bad = [refused(keys[line - 1], _reason(problem)) for line, problem in at.items() if line]
         await self._settle(batch, bad)
-        rest = list(batch.keys)
-        await self._journal.settle(refused(key, _reason(whole)).row() for key in rest)
+        await self._requeue(batch, _reason(whole))
+
+    async def _requeue(self, batch: Batch, why: Failure) -> None:
+        """The requests of a batch that was not accepted wait for another one."""
+        keys = list(batch.keys)
+        await self._journal.settle(refused(key, why).row() for key in keys)
         batch.keys.clear()
-        for key in rest:
+        for key in keys:
             self._enqueue(key, _Queued(self._journal.asked(key), again=True))
 
     # When something goes wrong
 
-    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The result of a call to the endpoint, made again while its errors may pass; raises Broken after that."""
-
-        def wait(state: RetryCallState) -> float:
-            broken = _broken(state)
-            self._answered = self._answered or broken.failure.kind not in ("connection", "timeout")
-            return max(self._backoff(state), min(broken.failure.retry_after or 0.0, PATIENCE))
-
-        def stop(state: RetryCallState) -> bool:
-            nobody = _broken(state).failure.unreachable and not self._answered
-            patience = UNREACHABLE if nobody else PATIENCE
-            return (state.seconds_since_start or 0.0) >= patience * self._ways.backoff
-
-        async def once() -> T:  # tenacity awaits what it can tell is a coroutine function
-            return await call()
-
-        again = retry_if_exception(lambda error: isinstance(error, Broken) and error.failure.retry)
-        found: T = await AsyncRetrying(retry=again, wait=wait, stop=stop, reraise=True)(once)
-        self._answered = True
-        return found
-
-    def _abandon(self, batch: _Batch, broken: Broken) -> None:
+    def _abandon(self, batch: Batch, broken: Broken) -> None:
         """Nothing more can be done for a batch: the run stops, unless nobody in it wants the batch's replies."""
         message = f"{self._endpoint.base_url}, {batch}: {broken.failure.message}"
-        if broken.unknown:
-            message += (
-                f"; with the key of its account the same line goes on, --retry-failed asks again for its "
-                f"{len(batch.keys):,} requests"
-                if batch.remote
-                else "; does it take batches? --lane batch needs /files and /batches"
-            )
+        if broken.unknown and batch.remote:
+            message += "; with the key of its account the same line goes on"
+            message += f", --retry-failed asks again for its {len(batch.keys):,} requests"
+        elif broken.unknown:
+            message += "; does it take batches? --lane batch needs /files and /batches"
         reason = replace(broken.failure, message=message, retry=False, fatal=True)
         wanted = self._wants(batch)
         self._give_up(batch.keys, Stopped(reason))
@@ -430,7 +301,7 @@ class Batches:
         else:
             self._say(f"{message}; left as it is")
 
-    def _wants(self, batch: _Batch) -> bool:
+    def _wants(self, batch: Batch) -> bool:
         """Whether anybody in this run waits for a reply of this batch."""
         return not self._wanted.isdisjoint(batch.keys)
 
@@ -440,16 +311,6 @@ class Batches:
             if future is not None and not future.done():
                 future.set_exception(error)
                 future.exception()  # marks it as seen: there may be nobody who waits
-
-
-def _resumed(stored: StoredBatch, keys: list[bytes]) -> _Batch:
-    return _Batch(stored.name, stored.at, dict.fromkeys(keys), stored.file, stored.remote, stored.status, resumed=True)
-
-
-def _broken(state: RetryCallState) -> Broken:
-    error = state.outcome.exception() if state.outcome else None
-    assert isinstance(error, Broken)
-    return error
 
 
 def _too_much(problem: Problem) -> bool:

@@ -49,8 +49,9 @@ async def run_ordered(
                     for task in tasks:
                         if task is not asyncio.current_task():
                             task.cancel()
-                result.set_exception(problem or error)
-                result.exception()  # marks it as seen: the consumer may have left
+                if not result.done():  # the consumer may have been interrupted while it waited for this very one
+                    result.set_exception(problem or error)
+                    result.exception()  # marks it as seen: the consumer may have left
                 return
 
     tasks = [loop.create_task(pull()) for _ in range(workers)]

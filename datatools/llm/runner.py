@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
 
-from datatools.llm.batches import POLL, Batches, Ways
+from datatools.llm.batch_courier import POLL, Ways
+from datatools.llm.batches import Batches
 from datatools.llm.control import START, Control
 from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, Stopped, classify

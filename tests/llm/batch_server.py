@@ -8,7 +8,7 @@ executed, and counted in `executed`, when it has passed its validation. `row` gi
 of model_server.FAULTS, or "expired", "missing"; `batch` that of a batch: "expired" or "cancelled" half-way, or one of
 INVALID; `call` that of an HTTP call:
 
-    rate, server, auth, not_found, html, empty
+    rate, server, auth, not_found, too_large, html, empty
                                         an answer that is none; nothing was done
     reset                               the connection is reset; nothing was done
     lost                                it was done, but the connection is reset before the answer
@@ -103,8 +103,8 @@ class BatchServer:
     ) -> None:
         self.reply, self.row, self.batch, self.call = reply, row, batch, call
         self.first = first  # lines of a file that are sent before it is cut; half of them where 0
-        self.executed: Counter[str] = Counter()  # requests by key, those of calls too
-        self.seen: Counter[str] = Counter()  # the same with those that expired before it was their turn
+        self._executed: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter()  # requests by key, also those that expired before it was their turn
         self.calls: Counter[str] = Counter()  # by route
         self.files: dict[str, bytes] = {}
         self.batches: list[Batch] = []
@@ -115,6 +115,14 @@ class BatchServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def executed(self) -> Counter[str]:
+        """Requests by key, those of calls too, once all batches have ended: nobody needs to look at them."""
+        for made in self.batches:
+            while len(made.states) > 1:
+                self._advance(made)
+        return self._executed
 
     # The five calls and the synchronous one
 
@@ -234,7 +242,7 @@ class BatchServer:
         key = hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=8).hexdigest()
         self.seen[key] += 1
         fault = self.row(key, self.seen[key], body)
-        self.executed[key] += fault != "expired"
+        self._executed[key] += fault != "expired"
         return key, fault
 
     # HTTP
@@ -254,6 +262,7 @@ class BatchServer:
             "html": web.Response(body=b"<html>maintenance</html>", content_type="text/html"),
             "empty": web.Response(body=b"{}", content_type="application/json"),
             "not_found": _refusal(404, "Not Found"),
+            "too_large": _refusal(413, "The file is too large."),
         }
         if fault in answers:
             await request.read()

@@ -260,6 +260,13 @@ def test_more_tokens_than_may_wait_makes_batches_smaller_and_one_at_a_time(path:
     assert set(server.executed.values()) == {1}
 
 
+def test_a_file_that_is_too_large_is_halved(path: Path) -> None:
+    with BatchServer(call=nth("upload", 1, "too_large")) as server:
+        outcomes, _, _ = run(path, server.url, REQUESTS)
+    assert texts(outcomes) == REPLIES
+    assert [len(batch.lines) for batch in server.batches] == [4, 4]
+
+
 def test_the_line_at_fault_fails_and_the_others_go_on(path: Path) -> None:
     with BatchServer(batch=only(1, "invalid_line")) as server:
         outcomes, _, _ = run(path, server.url, REQUESTS)

@@ -149,7 +149,11 @@ def test_an_interrupted_run_leaves_its_batch_under_way(
     assert until(process, lambda: bool(server.calls["look"]))
     process.send_signal(number)
     done = ended(process)
-    assert done.code == 130
+    assert (done.code, "Traceback" in done.stderr) == (130, False), done.stderr
     assert "the same line again goes on" in done.line
+    found = here("journal", out, "--json").summary
+    assert [(batch["batch"], batch["requests"]) for batch in found["batches"]] == [("batch_0", 80)]
+    assert (found["unfinished"], found["may_have_been_billed"]) == (0, 0)
+    assert "80 requests wait in it: batch_0 at local, begun" in here("journal", out).stdout
     assert here(*line()).code == 0
     assert [len(batch.lines) for batch in server.batches][:2] == [80, 80]
