@@ -71,7 +71,7 @@ _SENTENCE_END = frozenset("。！？；：:.!?;…”」』）)】]>|—-~～") 
 _GOES_ON = frozenset("，、,（(《「『“【[〔")
 _OWN_LINE = re.compile(
     r"[-*•·●○◆■▪]\s|[|]|\(?\d{1,3}(?:[)、]|[.．](?!\d))|（[\d一二三四五六七八九十]{1,3}）|[一二三四五六七八九十]{1,3}、|#|<|【"
-    r"|[A-H](?:[.．](?! ?[a-z]|\d)|[、：:)）])"  # an option; E. coli is none
+    r"|[A-H](?:[.．](?! ?[a-z]{2}|\d)|[、：:)）])"  # an option; E. coli is none
     r"|(?:[问答]|医[生师]|大夫|患者|病人|护士)[：:]"  # who speaks
     r"|[上右](?:件|各|为|作|锉|捣|药|咀|剉|末|[一二三四五六七八九十]+味)|又方|一方"  # how to prepare what stands above
 )

@@ -377,7 +377,7 @@ def _option(text: Array, begin: int, stop: int, mark: int, signs: Array) -> bool
     """Whether the letter at `begin` is an option's: A. A、 A）; E. coli is none."""
     if mark == 46 or mark == 0xFF0E:
         at = begin + 3 if begin + 2 < stop and text[begin + 2] == 32 else begin + 2
-        small = at < stop and 97 <= text[at] <= 122
+        small = at + 1 < stop and 97 <= text[at] <= 122 and 97 <= text[at + 1] <= 122
         return not small and not _kind(text, begin + 2, stop, signs) & DIGIT
     return bool(mark == 0x3001 or mark == 58 or mark == 0xFF1A or mark == 41 or mark == 0xFF09)
 

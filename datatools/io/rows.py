@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from datatools.io.columns import BODY_OF_TITLE, SAMPLE, Roles, find_roles, plain, turns, value
 from datatools.io.source import Fault, Note, Read, ReadOptions, Source
-from schemas.document import Document
+from schemas.document import SOURCE_TYPES, Document
 
 Row: TypeAlias = tuple[int, dict[str, Any]]  # number in the file, counted from 1, and the values by column
 
@@ -118,7 +118,8 @@ def _document(row: Mapping[str, Any], roles: Roles, options: ReadOptions) -> Doc
     made = MAKERS[roles.kind](row, roles)
     if isinstance(made, str):
         return made
-    made.source_type = roles.source_type
+    said = plain(row.get("source_type")).strip()
+    made.source_type = said if said in SOURCE_TYPES and not options.source_type else roles.source_type
     made.id = plain(row.get(roles.id)).strip()
     made.title = made.title or " ".join(plain(row.get(roles.title)).split())
     made.language = language_code(plain(row.get(roles.language)))

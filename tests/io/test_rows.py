@@ -159,3 +159,9 @@ def test_what_was_cut_short_is_dropped_and_sentences_stay() -> None:
     assert untruncated("甲胶囊...") == ""
     sentence = "患者多在夜间发作，持续几分钟到半小时，之后自行缓解，其他没有……"
     assert untruncated(sentence) == sentence
+
+
+def test_a_row_may_say_what_type_its_source_is() -> None:
+    row = {"text": "感冒多休息，多喝水，三天不退热去看医生。", "source_type": "book"}
+    assert one(row).source_type == "book"
+    assert one({**row, "source_type": "诗"}).source_type == "other"
