@@ -335,9 +335,8 @@ def journal(
 ) -> int:
     """Show what a job asked of its models, what failed and what it cost."""
     from pipelines.journal import journal as job
-    from pipelines.journal import prices
 
-    found = job(path, prices(price_in, price_out), export)
+    found = job(path, price_in, price_out, export)
     typer.echo(found.to_json() if as_json else found.to_text())
     return 0
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from datatools.io.atomic import atomic_path
 from datatools.llm.journal_read import Counts, JournalReader, StoredReply
+from datatools.llm.money import Price, price
 from datatools.llm.reply import parse
 from datatools.llm.request import Reply
 
-Price: TypeAlias = Callable[[str], tuple[float, float] | None]  # model → per million prompt and completion tokens
 NAME = "journal.sqlite"
 
 
@@ -97,8 +97,12 @@ class JournalReport:
         return "\n".join(lines)
 
 
-def journal(path: Path, price: Price, export: Path | None = None) -> JournalReport:
+def journal(
+    path: Path, price_in: float | None = None, price_out: float | None = None, export: Path | None = None
+) -> JournalReport:
     """What the journal of `path` says, and its raw replies written to `export`, one JSON object a line.
+
+    Costs are by the prices given, per million tokens, else by the table of `datatools.llm.money`.
 
     `path` is a work folder, the output beside it, or the journal itself; a run may be using it. Raises ValueError
     where there is no journal, or one that is damaged.
@@ -110,7 +114,10 @@ def journal(path: Path, price: Price, export: Path | None = None) -> JournalRepo
             BatchUse(batch.remote, _moment(batch.at), batch.endpoint, batch.status, batch.requests)
             for batch in reader.batches()
         ]
-        models = [_use(model, found, price) for model, found in reader.counts_by_model().items()]
+        models = [
+            _use(model, found, price(model, reader.endpoint_of(model), price_in, price_out))
+            for model, found in reader.counts_by_model().items()
+        ]
         exported = None if export is None else _export(reader, export)
     costs = [use.cost for use in models]
     return JournalReport(
@@ -140,16 +147,6 @@ def find(path: Path) -> Path:
         why = "has asked no model, so it has no journal" if folder.is_dir() else "no such folder"
         raise ValueError(f"{folder}: {why}; give the work folder of a job (X.work) or the X.parquet beside it")
     return file
-
-
-def prices(price_in: float | None, price_out: float | None) -> Price:
-    """The price of every model when both are given, per million tokens; else none is known."""
-    if price_in is None and price_out is None:
-        return lambda model: None
-    if price_in is None or price_out is None:
-        raise ValueError("--price-in and --price-out: give both, per million tokens")
-    given = (price_in, price_out)
-    return lambda model: given
 
 
 def exported_line(stored: StoredReply) -> dict[str, Any]:
@@ -191,10 +188,9 @@ def _export(reader: JournalReader, out: Path) -> int:
     return written
 
 
-def _use(model: str, counts: Counts, price: Price) -> ModelUse:
+def _use(model: str, counts: Counts, paid: Price | None) -> ModelUse:
     prompt, completion = counts.prompt_tokens, counts.completion_tokens
-    prices = price(model) if prompt or completion else (0.0, 0.0)
-    cost = None if prices is None else round((prompt * prices[0] + completion * prices[1]) / 1e6, 6)
+    cost = 0.0 if not prompt + completion else None if paid is None else round(paid.of(prompt, completion), 6)
     return ModelUse(model, counts.sent, counts.replies, prompt, completion, cost)
 
 

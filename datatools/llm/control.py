@@ -3,19 +3,24 @@
 Endpoints refuse (429) for two reasons that need different answers, and do not say which. So there are two limits, and
 the one that is not the reason grows out of the way by itself:
 
-- **Too many at once.** `limit` calls in flight. It begins low and doubles with every round of replies (slow start, as
-  in TCP) until the first refusal, or until more calls at once bring no more tokens a second: a server that queues
-  refuses nothing and only gets slower. A refused call was one too many beside those in flight when it was sent; if the
-  limit was in use, it becomes 0.95 of those. Later it grows by 5 % a round.
+- **Too many at once.** `limit` calls in flight. It begins low and grows by one with every reply, which doubles it in
+  the time a reply takes (slow start, as in TCP), until refusals come or until a round of replies brought no more tokens
+  a second than the round before: a server that queues refuses nothing and only gets slower. A refused call was one too
+  many beside those in flight when it was sent, so if the limit was in use, and as many have not been taken since, it
+  becomes 0.95 of those. Later it grows by 5 % a round, and faster the longer nothing is refused. After a larger limit
+  did not pay, half as much again is tried once a minute, then ever more rarely.
 - **Too fast.** `rate` calls a second, unknown until refusals teach it. A token bucket is empty whenever it refuses, so
-  what it took between two refusals is what flowed in, however large it is: calls taken ÷ seconds is its rate. With few
-  calls in between that is a guess, (taken + 1) ÷ seconds, which halves with every refusal in a row; from 40 calls on
-  it is used at 0.98 and held, then raised a little faster every second until the next refusal.
+  what it took between two refusals is what flowed in, however large it is: calls taken ÷ seconds. Few calls in between
+  make a guess, which halves with every refusal in a row and grows with every call that is taken; 40 make a measurement,
+  used at 0.97. That is too low for a bucket so small that it overflows meanwhile, so it is at least 0.85 of what was
+  taken in the last seconds. It is held for 20 seconds, then raised a little faster every second until the next refusal.
 
-A cut that does not help is taken back: where as many calls are refused after it as before, the load is not the reason.
+Up to 2 % of stray refusals change nothing. A cut that does not help is taken back: where as many calls are refused
+after it as before, the load is not the reason, and that share is let pass from then on.
 
-Slow start, the 5 % and the rule that only a limit in use may grow are those of inspect_ai (adaptive concurrency, 2026)
-and DataDesigner (request admission); they cut blindly by 0.75 to 0.8, which costs more of the endpoint's capacity.
+Slow start, 5 % a round, and growth of a limit in use alone are those of inspect_ai (adaptive concurrency) and
+DataDesigner (request admission), which cut blindly by 0.75 to 0.8; the level that is known to have been taken costs
+less of what the endpoint offers. `benchmarks/limits.py` plays simulated providers against all of it.
 
 Nothing here waits or reads a clock: times are arguments, so a test can play minutes in no time.
 """
@@ -29,28 +34,29 @@ from enum import Enum
 
 START = 8  # calls in flight to begin with
 IN_USE = 0.9  # share of the limit that must be in flight for it to grow
-NEAR = 0.85  # share of the limit from which on a refusal is held against it
-CUT = 0.95
+NEAR = 0.85  # share of the limit in flight from which on a refusal is held against it
+CUT = 0.95  # of what was in flight beside a refused call
 GROWTH = 0.05  # of the limit, a round of replies, to begin with
 PAYS = 0.1  # more work a second that a larger limit must bring
 PROBE, PROBE_SECONDS = 1.5, 60.0  # a larger limit is tried so long after one did not pay, then twice as long
-ENOUGH = 40  # calls that a rate, or a verdict on a cut, rests on
-SPAN_SECONDS = 5.0  # and that a rate is measured over
+
+ENOUGH = 40  # calls that make a rate a measurement
+SPAN_SECONDS = 5.0  # that it should be measured over
 STALE_SECONDS = 120.0  # an older refusal says nothing about the rate
+UNDER, LATELY = 0.97, 0.85  # of the measured rate, and of the last seconds', are used
 GUESS = 0.25  # a guessed rate grows with every call that is taken
 SLOWEST = 0.125  # calls a second that a guess falls to
-MARK_SECONDS = 0.5
-LATELY = 0.85
-UNDER = 0.97  # of the measured rate is used
-HOLD_SECONDS = 20.0  # without growth after a cut, and at least ENOUGH calls
 CREEP, FASTEST = 0.01, 0.2  # growth of the rate a second, at first and at most
-DOUBLES_SECONDS = 10.0  # without a refusal in which growth doubles
+UNLIMITED = 10_000.0  # calls a second: a rate beyond this is none
+MARK_SECONDS = 0.5  # between notes of how many calls were sent
 LATE_SECONDS = 0.1  # of lateness that the pace makes up for
+
+HOLD_SECONDS = 20.0  # without growth after a cut, and at least ENOUGH calls
+DOUBLES_SECONDS = 10.0  # without a refusal in which growth doubles
 RECENT = 100  # calls in which refusals are counted
 STRAY = 0.02  # share of them that is let pass
 NOISE = 0.3  # share that may have nothing to do with the load
 TIMEOUTS = 20  # if more than half of the last so many calls timed out, the limit is halved
-UNLIMITED = 10_000.0  # a rate beyond this is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +189,12 @@ class Control:
         share = sum(self._recent) / RECENT
         if call.number <= self._cut_number or share <= max(STRAY, self._tolerated) or self._on_trial(now):
             return
-        rate, calls = self._measured(call)
         if now >= self._held_until:
             self._calm = (self.limit, self._phase)
         # Not one too many where as many were taken, or where the limit was not in use.
         blamed = self.in_flight >= NEAR * self.limit and call.others >= CUT * self._highest
         limit = CUT * call.others if blamed else self.limit
+        rate, calls = self._measured(call, blamed)
         if blamed:
             self._highest = 0
         self._guess = calls < ENOUGH
@@ -208,7 +214,7 @@ class Control:
         calls = 0 if self._guess else ENOUGH
         self._held_until = now + max(HOLD_SECONDS * self.second, calls / (self.rate or math.inf))
 
-    def _measured(self, call: Call) -> tuple[float | None, int]:
+    def _measured(self, call: Call, blamed: bool) -> tuple[float | None, int]:
         """The endpoint's rate as the refusals before this one tell it, and how many calls that rests on."""
         stale = STALE_SECONDS * self.second + ENOUGH / (self.rate or math.inf)
         rate, calls, anchor = None, 0, 0
@@ -223,7 +229,9 @@ class Control:
                 break
         if rate is None or calls < ENOUGH:
             return rate, calls
-        return max(UNDER * rate, LATELY * self._lately(call, anchor)), calls
+        # Where the limit is cut too, the rate needs no more than to be no higher than what was taken.
+        under, lately = (1.0, 1.0) if blamed else (UNDER, LATELY)
+        return max(under * rate, lately * self._lately(call, anchor)), calls
 
     def _lately(self, call: Call, anchor: int) -> float:
         """Calls a second that were taken just before this one, if all that was after call `anchor`."""
@@ -271,7 +279,7 @@ class Control:
         done = self._round
         done.replies += 1
         done.work += work
-        if self._phase is _Phase.DOUBLING:
+        if self._phase is _Phase.DOUBLING and self.in_flight + 1 >= IN_USE * self.limit:
             self.limit = min(self.limit + 1, float(self.ceiling))
         if done.replies < done.size or now <= done.began:
             return

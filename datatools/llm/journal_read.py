@@ -116,6 +116,14 @@ class JournalReader:
             failures.setdefault(name, {})[kind] = number
         return {name: self._counts(rows, failures.get(name, {})) for name, rows in attempts.items()}
 
+    def endpoint_of(self, model: str) -> str:
+        """The endpoint that the model was last asked at; "" where the journal does not know."""
+        if not has_table(self._connection, "request"):
+            return ""
+        statement = "select body from request where model = ? order by rowid desc limit 1"
+        body = next(self._rows(statement, (model,)), None)
+        return "" if body is None else str(json.loads(self._unpacked(body[0])).get("endpoint", ""))
+
     def batches(self) -> list[StoredBatch]:
         """Batches that requests wait in, the oldest first."""
         if not has_table(self._connection, "batch"):
