@@ -22,7 +22,7 @@ FIELDS = {
 }
 OPTIONS = """
     --out --recipe --model --base-url --api-key-env --pairs-per-passage --language --concurrency --temperature --timeout
-    --reasoning-effort
+    --reasoning-effort --lane --poll
     --attempts --retry-failed --prompts --rewrite-pairs --text-column --source-type --no-curate --decontaminate
     --passage-characters --passage-words
     --workers --limit --seed --fresh --json --quiet --debug

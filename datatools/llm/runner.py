@@ -32,7 +32,6 @@ PUSHBACK_SECONDS = 1800.0  # a call that hears nothing but "slow down" for so lo
 SWITCH_SECONDS = 0.0005
 UNREACHABLE_SECONDS = 35.0  # with a last wait and a connect timeout on top, the run has ended after 60
 
-LANES = ("sync", "batch")  # each request is a call of its own, or many are a file
 
 Outcome: TypeAlias = Reply | Failure
 
@@ -47,7 +46,7 @@ class Settings:
     concurrency: int = 64  # calls in flight
     retry_failed: bool = False  # ask again what an earlier run gave up
     backoff: float = 1.0  # seconds; the wait before try n+1 is random up to backoff × 2ⁿ⁻¹, at most 60 × backoff
-    lane: str = "sync"  # one of LANES
+    lane: str = "sync"  # each request is a call of its own; "batch": many are a file
     poll: float = POLL  # seconds between two looks at a batch
 
 
