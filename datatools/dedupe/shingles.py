@@ -174,8 +174,8 @@ def _pieces(texts: pa.Array | pa.ChunkedArray) -> Iterator[pa.Array]:
 
 
 def _lower(character: str) -> str:
-    # İ would become two characters: letter by letter, so that a table can do it.
-    low = character.lower()
+    # İ would become two characters: letter by letter, so that a table of the first plane can do it.
+    low = character.lower() if ord(character) < 0x10000 else character
     return low if len(low) == 1 else character
 
 

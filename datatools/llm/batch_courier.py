@@ -152,8 +152,10 @@ class Courier:
                     if len(results) == ROWS:
                         await settle(results.values())
                         results = {}
-        finally:
+        except Broken:
             await settle(results.values())
+            raise
+        await settle(results.values())
         if not number:
             raise Broken(failure("malformed", f"file {file} is empty"))
         return number

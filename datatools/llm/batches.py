@@ -63,6 +63,7 @@ class Batches:
         self._carrying: set[asyncio.Task[None]] = set()
         self._running: set[str] = set()  # names of batches that the endpoint works on
         self._reading: set[str] = set()  # names of batches whose replies come in
+        self._hint = "; the run may be ended, the same line again goes on with it"  # said once
         self._most = MOST_REQUESTS
         self._one_at_a_time = False
 

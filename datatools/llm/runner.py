@@ -34,7 +34,6 @@ SWITCH_SECONDS = 0.0005
 UNSEEN_TOKENS = 256.0  # of a reply, for `tpm`, until one has come
 UNREACHABLE_SECONDS = 35.0  # with a last wait and a connect timeout on top, the run has ended after 60
 
-LANES = ("sync", "batch")  # each request is a call of its own, or many are a file
 
 Outcome: TypeAlias = Reply | Failure
 
@@ -54,7 +53,7 @@ class Settings:
     # Seconds; the wait before try n+1 is random up to backoff × 2ⁿ⁻¹, at most 60 × backoff, and what `Control` waits
     # for is counted in it.
     backoff: float = 1.0
-    lane: str = "sync"  # one of LANES
+    lane: str = "sync"  # each request is a call of its own; "batch": many are a file
     poll: float = POLL  # seconds between two looks at a batch
 
     @property

@@ -47,6 +47,7 @@ def test_permutations_are_drawn_as_datasketch_draws_them(count: int, seed: int) 
 @pytest.mark.parametrize(("count", "seed"), [(120, 1), (128, 1), (13, 5)])
 def test_chinese_classical_and_english_equal_datasketch(count: int, seed: int) -> None:
     texts = [CHINESE, CLASSICAL, ENGLISH, CHINESE * 40, ENGLISH * 40, "", "口服", "orally", "　", "₂", "𠮷", "10⁹/L"]
+    texts.append("AAAAA𐲀")  # a capital beyond the first plane stays one
     assert_equal(texts, count, seed)
 
 
