@@ -32,6 +32,9 @@ class Summary:
     failed_rows: str | None = None
     work: str | None = None
     error: str | None = None
+    unit: str = "documents"  # what was read, in words; not part of the JSON
+    flags: dict[str, int] | None = None  # flag → rows, where a job says so; in the JSON only then
+    notes: list[str] = field(default_factory=list)  # lines of the screen below the figures; not part of the JSON
     problems: list[str] = field(default_factory=list)  # a line each for what could not be read; not part of the JSON
 
     @property
@@ -40,17 +43,18 @@ class Summary:
         return 3 if self.failed else 0
 
     def to_json(self) -> str:
-        """One JSON object; `error` only where there is one."""
+        """One JSON object; `error` and `flags` only where there are any."""
         values = asdict(self)
-        del values["problems"]
-        if self.error is None:
-            del values["error"]
+        del values["problems"], values["notes"], values["unit"]
+        for name in ("error", "flags"):
+            if values[name] is None:
+                del values[name]
         return json.dumps(values, ensure_ascii=False)
 
     def to_text(self) -> str:
         """One screen for a person."""
         lines = [
-            f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} documents in {self.seconds:.1f} s"
+            f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} {self.unit} in {self.seconds:.1f} s"
         ]
         if self.output:
             lines.append(f"  output   {self.output}")
@@ -67,7 +71,7 @@ class Summary:
                 f"  requests {requests['sent']:,} sent, {requests['cached']:,} from the journal, "
                 f"{requests['retried']:,} retried; {tokens['prompt']:,} + {tokens['completion']:,} tokens"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def _see(path: str | None) -> str:
