@@ -118,10 +118,7 @@ def tcm(
             sorted({**loaded.facts.left_out, "repeated": loaded.graph.repeated, "empty": loaded.graph.empty}.items())
         )
         report["coverage"] = coverage(chosen, report.pop("rows_by_entity"), settings.per_entity)
-        with atomic_path(work.path / REPORT) as temporary:
-            temporary.write_text(
-                json.dumps({"command": "tcm", "tcm": report}, ensure_ascii=False, indent=1), encoding="utf-8"
-            )
+        _leave_report(work, report)
         summary.notes = report_lines(report)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
@@ -215,7 +212,7 @@ def _write(work: Work, keys: list[str], settings: TcmSettings, out: Path, summar
     counts = gram_counts(
         turns[0]["content"] for _, table in parts.batches(["messages"]) for turns in table["messages"].to_pylist()
     )
-    index = NearIndex(NEAR, counts)
+    near = {task: NearIndex(NEAR, counts) for task in TASKS}
     written: Counter[str] = Counter()
     balance: dict[str, Counter[str]] = {
         name: Counter() for name in ("task", "kind", "subject_type", "verdict", "letters")
@@ -223,7 +220,7 @@ def _write(work: Work, keys: list[str], settings: TcmSettings, out: Path, summar
     flags: Counter[str] = Counter()
     with parquet_writer(trace_path, TRACE) as trace, parquet_writer(out, TCM_CONVERSATION) as writer:
         for _, table in parts.batches():
-            kept = _kept(table, settings.per_entity, written, index, trace, summary)
+            kept = _kept(table, settings.per_entity, written, near, trace, summary)
             table = table.take(pa.array(kept, pa.int64()))
             writer.write(table)
             _tell_balance(table, balance)
@@ -246,18 +243,19 @@ def _kept(
     table: pa.Table,
     per_entity: int,
     written: Counter[str],
-    index: NearIndex,
+    near: Mapping[str, NearIndex],
     trace: RowGroupWriter,
     summary: Summary,
 ) -> list[int]:
     """Numbers of the rows to write."""
     kept, dropped = [], []
-    for number, row in enumerate(table.select(["id", "messages", "source", "subject", "subject_type"]).to_pylist()):
+    columns = ["id", "messages", "task", "source", "subject", "subject_type"]
+    for number, row in enumerate(table.select(columns).to_pylist()):
         subject = f"{row['subject_type']}\0{row['subject']}"
         if written[subject] >= per_entity:
             continue  # a spare that is not needed
         asked = row["messages"][0]["content"]
-        twin = index.add(row["id"], asked)
+        twin = near[row["task"]].add(row["id"], asked)
         if twin is None:
             kept.append(number)
             written[subject] += 1
@@ -318,6 +316,20 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
     flags = ", ".join(f"{flag} {count:,}" for flag, count in report["flags"].items()) or "none"
     left = ", ".join(f"{reason} {count:,}" for reason, count in report["left_out"].items() if count)
     return [*lines, f"  flags    {flags}", f"  triples not asked about  {left or 'none'}"]
+
+
+def _leave_report(work: Work, report: Mapping[str, Any]) -> None:
+    """What `datatools report` shows, and all the rest for who wants to read it."""
+    named = {LABELS.get(type_, type_): found for type_, found in report["coverage"].items()}
+    told = {
+        "command": "tcm",
+        "entities": {name: found["entities"] for name, found in named.items()},
+        "covered": {name: found["covered"] for name, found in named.items()},
+        "verdicts": report["balance"]["verdict"],
+        "tcm": report,
+    }
+    with atomic_path(work.path / REPORT) as temporary:
+        temporary.write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _plain(settings: TcmSettings) -> dict[str, Any]:

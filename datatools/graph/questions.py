@@ -67,10 +67,11 @@ class Maker:
         order = [*tasks[first:], *tasks[:first]]
         streams = {task: self._makers[task](entity, _draw(self._seed, task, entity)) for task in order}
         made: list[Question] = []
-        index = NearIndex(NEAR, Counter())
+        # A statement to judge and a gap to fill may hold the same words: only within a task are they the same question.
+        near = {task: NearIndex(NEAR, Counter()) for task in tasks}
         while streams and len(made) < most:
             for task in list(streams):
-                found = next((new for new in streams[task] if index.add("", new.question) is None), None)
+                found = next((new for new in streams[task] if near[task].add("", new.question) is None), None)
                 if found is None:
                     del streams[task]
                 elif len(made) < most:
