@@ -34,6 +34,9 @@ class Summary:
     error: str | None = None
     dry_run: dict[str, Any] | None = None  # what a dry run found; not part of the JSON of a real one
     estimate: list[str] = field(default_factory=list)  # the same in lines; not part of the JSON
+    unit: str = "documents"  # what was read, in words; not part of the JSON
+    flags: dict[str, int] | None = None  # flag → rows, where a job says so; in the JSON only then
+    notes: list[str] = field(default_factory=list)  # lines of the screen below the figures; not part of the JSON
     problems: list[str] = field(default_factory=list)  # a line each for what could not be read; not part of the JSON
 
     @property
@@ -42,13 +45,12 @@ class Summary:
         return 3 if self.failed else 0
 
     def to_json(self) -> str:
-        """One JSON object; `error` only where there is one."""
+        """One JSON object; `error`, `flags` and `dry_run` only where there are any."""
         values = asdict(self)
-        del values["problems"], values["estimate"]
-        if self.dry_run is None:
-            del values["dry_run"]
-        if self.error is None:
-            del values["error"]
+        del values["problems"], values["estimate"], values["notes"], values["unit"]
+        for name in ("error", "flags", "dry_run"):
+            if values[name] is None:
+                del values[name]
         return json.dumps(values, ensure_ascii=False)
 
     def to_text(self) -> str:
@@ -58,7 +60,7 @@ class Summary:
             head = f"{self.command}: dry run, {self.rows_read:,} documents, {sent}, in {self.seconds:.1f} s"
             return "\n".join([head, *self.estimate])
         lines = [
-            f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} documents in {self.seconds:.1f} s"
+            f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} {self.unit} in {self.seconds:.1f} s"
         ]
         if self.output:
             lines.append(f"  output   {self.output}")
@@ -76,7 +78,7 @@ class Summary:
                 f"{requests['retried']:,} retried; {tokens['prompt']:,} + {tokens['completion']:,} tokens"
                 + ("" if self.cost is None else f", cost {self.cost:,.4f}")
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def _see(path: str | None) -> str:
