@@ -46,6 +46,7 @@ from pipelines.curate_measure import (
     StripSettings,
     measure_unit,
     measured_key,
+    steps_of,
     streams,
     strip_unit,
     stripped_key,
@@ -183,7 +184,7 @@ def reapply(work_folder: Path, out: Path, settings: CurateSettings, progress: Pr
         _refuse_new_measuring(settings, then["settings"], measure)
         decide = decide_settings(settings, measure)
         faults = [Fault(*fault) for fault in then["faults"]]
-        found = Measured(then["keys"], Counter(then["tally"]), then.get("seconds", {"measuring": None}))
+        found = Measured(then["keys"], Counter(then["tally"]), then["seconds"])
         summary = Summary("curate", [str(work_folder)], rows_read=found.tally["rows_read"], work=str(work_folder))
         progress.say(f"curate: {len(found.keys)} measured units of {work_folder} → {out}")
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -253,11 +254,13 @@ def measured(
     progress: Progress,
 ) -> Measured:
     """Measure the documents of all units, and take out their boilerplate."""
-    resumed, seconds = bool(work.units), {}
+    resumed = bool(work.units)
     began = time.monotonic()
     finished, tally = _run(units, measure, settings.limit, work, workers, progress)
     keys = [unit.key for unit in finished]
-    seconds["measuring"] = None if resumed else round(time.monotonic() - began, 3)
+    seconds: dict[str, float | None] = {**steps_of(time.monotonic() - began, tally)}
+    if resumed:
+        seconds = dict.fromkeys(seconds)
     if settings.boilerplate and tally["rows_read"]:
         began = time.monotonic()
         keys = _stripped(finished, keys, measure, work, workers, progress, tally)

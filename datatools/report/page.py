@@ -38,7 +38,10 @@ LANGUAGES = {
     "und": "undetermined",
 }
 STEPS = {
-    "measuring": "clean and measure",
+    "cleaning": "read and clean",
+    "redacting": "personal data",
+    "values": "quality values",
+    "keys": "keys and signatures",
     "exact": "exact duplicates",
     "near": "near duplicates",
     "decontaminate": "exam leaks",

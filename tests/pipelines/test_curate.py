@@ -324,17 +324,28 @@ def test_every_step_tells_its_rows_its_bytes_and_its_time(tmp_path: Path, out: P
     good(write(tmp_path / "in", texts), "--out", out)
     steps = report(out)["funnel"]
     assert [step[0] for step in steps] == [
-        *("measuring", "boilerplate", "rules", "decontaminate", "exact", "near", "writing"),
+        *(
+            "cleaning",
+            "redacting",
+            "values",
+            "keys",
+            "boilerplate",
+            "rules",
+            "decontaminate",
+            "exact",
+            "near",
+            "writing",
+        ),
     ]
-    assert [step[1:3] for step in steps] == [[4, 4], [4, 4], [4, 3], [3, 3], [3, 2], [2, 2], [2, 2]]
+    assert [step[1:3] for step in steps] == [*[[4, 4]] * 5, [4, 3], [3, 3], [3, 2], [2, 2], [2, 2]]
     sizes = [len(text.encode()) for text in texts.values()]
     everything, long, distinct = sum(sizes), sum(sizes) - sizes[2], sizes[0] + sizes[3]
-    assert [step[3] for step in steps] == [everything] * 3 + [long] * 2 + [distinct] * 2
+    assert [step[3] for step in steps] == [everything] * 6 + [long] * 2 + [distinct] * 2
     assert all(step[4] >= 0 for step in steps)
     good(tmp_path / "in", "--out", out)
     again = report(out)["funnel"]
     assert [step[:4] for step in again] == [step[:4] for step in steps]
-    assert [step[4] for step in again[:2]] == [None, None], "what an earlier run had measured took no time"
+    assert [step[4] for step in again[:5]] == [None] * 5, "what an earlier run had measured took no time"
 
 
 def alike() -> list[dict[str, str]]:

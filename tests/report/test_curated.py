@@ -117,7 +117,7 @@ def test_a_browser_shows_the_numbers_of_the_run(made: Path, tmp_path: Path, widt
     ]
     steps = {name: (seconds, rate) for name, _, _, seconds, rate in shown}
     assert all(seconds for name, (seconds, _) in steps.items() if name != "read")
-    assert steps["measuring"][1], "MB/s"
+    assert steps["cleaning"][1], "MB/s"
     for title, label, count in (
         ("pii", "PHONE", 1),
         ("encodings", "gb18030", 1),
