@@ -140,11 +140,19 @@ def _cut(document: Document, cut: bool) -> Iterator[tuple[Document, bool]]:
         yield entry, False
 
 
+def _told(document: Document) -> str:
+    """The text a document's language is told by: of a table row its values, whatever its columns are called."""
+    fields = document.meta.get("fields")
+    if fields and document.text == rules_fields.labelled(fields):
+        return "\n".join(map(str, fields.values()))
+    return document.text
+
+
 def _tell_languages(window: list[Document]) -> None:
     """Fill in the languages of neighbouring documents; a short one without signs of its own takes that of the rest."""
     letters: dict[str, Counter[str]] = {document.source: Counter() for document in window}
     unknown = [document for document in window if not document.language]
-    for document, found in zip(unknown, languages([document.text for document in unknown]), strict=True):
+    for document, found in zip(unknown, languages([_told(document) for document in unknown]), strict=True):
         document.language = found
     for document in window:
         letters[document.source][document.language] += len(document.text)

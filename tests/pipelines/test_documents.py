@@ -145,3 +145,11 @@ def test_other_columns_are_kept_as_fields(tmp_path: Path, column: str) -> None:
     rows, found, _ = both(file)
     assert found == rows
     assert column in found[0]["meta"]
+
+
+def test_the_language_of_a_row_is_that_of_its_values(tmp_path: Path) -> None:
+    rows = ['{"symptom": "腹痛", "syndrome": "寒湿困脾证"}', '{"herb": "防风", "relation_type": "归经"}']
+    (tmp_path / "graph.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    ((source,), _) = discover([str(tmp_path / "graph.jsonl")])
+    (window,) = windows(source, ReadOptions(), Sink())
+    assert [document.language for document in window] == ["zh", "zh"]
