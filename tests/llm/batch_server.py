@@ -100,9 +100,11 @@ class BatchServer:
         batch: Callable[[int, list[dict[str, Any]]], str] = lambda number, lines: "",
         call: Callable[[str, int], str] = lambda route, count: "",
         first: int = 0,
+        forgets: bool = False,
     ) -> None:
         self.reply, self.row, self.batch, self.call = reply, row, batch, call
         self.first = first  # lines of a file that are sent before it is cut; half of them where 0
+        self.forgets = forgets  # metadata
         self._executed: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()  # requests by key, also those that expired before it was their turn
         self.calls: Counter[str] = Counter()  # by route
@@ -144,7 +146,7 @@ class BatchServer:
         made = Batch(
             f"batch_{len(self.batches)}",
             asked["input_file_id"],
-            asked.get("metadata") or {},
+            {} if self.forgets else asked.get("metadata") or {},
             lines,
             self.batch(len(self.batches) + 1, lines),
         )

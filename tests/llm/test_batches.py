@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from datatools.llm import batch_courier, structured
 from datatools.llm import batches as batches_module
-from datatools.llm import structured
 from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, Stopped
 from datatools.llm.journal import Journal
 from datatools.llm.request import Reply, Request
 from datatools.llm.runner import Runner, Settings
-from tests.llm.batch_server import BatchServer, nth
+from tests.llm.batch_server import Batch, BatchServer, nth
 from tests.llm.model_server import echo, planned
 
 BATCH = Settings(backoff=0.001, lane="batch", poll=0.0)
@@ -28,8 +28,9 @@ NAMES = [f"病{number}" for number in range(8)]
 
 
 @pytest.fixture(autouse=True)
-def short_lull(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_but_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches_module, "LULL", 0.01)
+    monkeypatch.setattr(batch_courier, "PATIENCE", 60_000.0)  # a minute on a busy machine
 
 
 @pytest.fixture
@@ -306,15 +307,18 @@ def test_a_call_that_breaks_is_made_again_and_no_batch_twice(path: Path, route: 
     assert (len(server.batches), set(server.executed.values())) == (1, {1})
 
 
-def test_the_search_for_a_batch_goes_on_over_pages_and_faults(path: Path, tmp_path: Path) -> None:
-    with BatchServer() as server:
-        for other in range(3):
-            run(tmp_path / f"{other}.sqlite", server.url, [asked(f"另{other}")])
-        # Begun, not acknowledged, and then three more that are not ours stand before it.
-        server.call = lambda route, count: {("create", 4): "lost", ("list", 1): "server"}.get((route, count), "")
+@pytest.mark.parametrize("forgets", [False, True], ids=["by-name", "by-file"])
+def test_the_search_for_a_batch_goes_on_over_pages_and_faults(path: Path, forgets: bool) -> None:
+    def call(route: str, count: int) -> str:
+        if (route, count) == ("list", 1):  # in the meantime others have begun theirs, and a page holds two
+            server.batches += [Batch(f"batch_other_{number}", "file-other", {}, [], "") for number in range(3)]
+            return "server"
+        return "lost" if (route, count) == ("create", 1) else ""
+
+    with BatchServer(call=call, forgets=forgets) as server:
         outcomes, _, _ = run(path, server.url, REQUESTS)
     assert texts(outcomes) == REPLIES
-    assert len(server.batches) == 4
+    assert [len(batch.lines) for batch in server.batches] == [8, 0, 0, 0]
 
 
 def test_a_file_that_breaks_off_is_read_on(path: Path) -> None:
@@ -332,11 +336,15 @@ def test_a_file_that_lacks_lines_is_read_again(path: Path) -> None:
     assert (len(server.batches), server.calls["content"]) == (1, 2)
 
 
-def test_a_file_that_is_none_ends_the_run_and_is_not_paid_for_twice(path: Path) -> None:
+def test_a_file_that_is_none_ends_the_run_and_is_not_paid_for_twice(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_courier, "PATIENCE", 200.0)
     with BatchServer(call=nth("content", 0, "html")) as server:
         outcomes, _, _ = run(path, server.url, REQUESTS)
         assert {type(outcome) for outcome in outcomes} == {Stopped}
         server.call = lambda route, count: ""
+        monkeypatch.setattr(batch_courier, "PATIENCE", 60_000.0)
         assert texts(run(path, server.url, REQUESTS)[0]) == REPLIES
     assert (len(server.batches), set(server.executed.values())) == (1, {1})
 
