@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pipelines.asking as asking
-from tests.llm.model_server import ModelServer, mixed, planned
+from tests.llm.model_server import ModelServer, mixed
 from tests.pipelines.command import ended, files, here, rows, started, until, write
 from tests.pipelines.test_unify_model import honest, pages
 
@@ -166,7 +166,12 @@ def test_ctrl_c_once_waits_for_the_calls_under_way_and_loses_none(folder: Path, 
 
 
 def test_ctrl_c_twice_stops_at_once(folder: Path, out: Path, serve: Serve) -> None:
-    server = serve(reply=honest, fault=planned({"第7号": ["hang"]}), latency=0.01)
+    hangs = iter(["hang"])  # the first call about the seventh passage, and no other
+    server = serve(
+        reply=honest,
+        fault=lambda key, nth, body: next(hangs, "") if "第7号" in body["messages"][-1]["content"] else "",
+        latency=0.01,
+    )
     process = started(*line(folder, out, server, "--concurrency", 6, "--timeout", 600))
     assert until(process, lambda: any(seen.fault for seen in server.seen) and len(server.seen) >= 40)
     process.send_signal(signal.SIGINT)
