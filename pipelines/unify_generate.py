@@ -89,7 +89,8 @@ def _provider(settings: UnifySettings, run: UnifyRun) -> Callable[[], Provider]:
         loaded = TransformersModel(settings.model)
         return lambda: loaded
     url = settings.base_url or OPENAI
-    key = api_key(run.api_key_env, url)
+    sends = not run.dry_run or run.pilot is not None
+    key = api_key(run.api_key_env, url) if sends else ""
     return lambda: Endpoint(url, settings.model, key, run.timeout or TIMEOUT)
 
 
