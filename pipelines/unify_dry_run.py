@@ -108,7 +108,7 @@ async def _pilot(
     budget = open_budget(run, generator.settings.model, generator.price, journal)
     chosen = _chosen(merge, min(run.pilot or 0, corpus.calls.passages), corpus.calls.passages)
     new = sum(journal.get(_first(generator, document)) is None for _, document in chosen)
-    pairs, words = 0, Calls()
+    pairs, failed, words = 0, 0, Calls()
     async with Runner(generator.provider(), journal, settings, say, budget) as runner:
         measured, status = Measured(runner), Status(runner, generator.price, run)
         with interruptible(runner, say), progress.bar("pilot", len(chosen)) as bar:
@@ -121,6 +121,7 @@ async def _pilot(
                 ):
                     words.add(_assumed(generator, made.document))
                     pairs += len(made.rows["pairs"])
+                    failed += len(made.rows["failed"])
                     bar.advance(detail=status)
             finally:
                 generator.count(runner, summary)
@@ -140,9 +141,12 @@ async def _pilot(
         "passages": len(chosen),
         "calls": int(seen.calls),
         "pairs": pairs,
+        "failed": failed,
         "tokens": {"prompt": int(seen.prompt_tokens), "completion": int(seen.completion_tokens)},
         "cost": cost_of(generator.price, run, int(seen.prompt_tokens), int(seen.completion_tokens)),
     }
+    if failed:
+        estimated.notes.append(f"{failed} passages of the pilot failed, so the estimate is too low; run it again")
     return estimated
 
 

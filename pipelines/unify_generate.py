@@ -89,7 +89,8 @@ def _provider(settings: UnifySettings, run: UnifyRun) -> Callable[[], Provider]:
         loaded = TransformersModel(settings.model)
         return lambda: loaded
     url = settings.base_url or OPENAI
-    key = api_key(run.api_key_env, url)
+    sends = not run.dry_run or run.pilot is not None
+    key = api_key(run.api_key_env, url) if sends else ""
     return lambda: Endpoint(url, settings.model, key, run.timeout or TIMEOUT)
 
 
@@ -137,16 +138,22 @@ class ModelGenerator:
             budget = open_budget(self.options, self.settings.model, self.price, journal)
             say = partial(progress.say_of, "unify")
             async with Runner(self.provider(), journal, settings, say, budget) as runner:
-                with interruptible(runner, say):
+                status = Status(runner, self.price, self.options)
+                with (
+                    interruptible(runner, say),
+                    progress.bar("asking", merge.kept_passages) as bar,
+                    ticking(bar, status),
+                ):
+
+                    async def done(item: tuple[int, Document, bool]) -> Made:
+                        made = await self.pairs(runner, *item)
+                        bar.advance(detail=status)  # as they come, not as they are written
+                        return made
+
                     try:
-                        made = run_ordered(
-                            merge.passages(),
-                            lambda item: self.pairs(runner, *item),
-                            workers=workers,
-                            window=4 * workers,
+                        await _write(
+                            run_ordered(merge.passages(), done, workers=workers, window=4 * workers), merge, work
                         )
-                        status = Status(runner, self.price, self.options)
-                        await _write(made, merge, work, status, progress)
                     finally:
                         self.count(runner, summary)
 
@@ -246,7 +253,7 @@ class ModelGenerator:
         )
 
 
-async def _write(results: AsyncIterator[Made], merge: Merge, work: Work, status: Status, progress: Progress) -> None:
+async def _write(results: AsyncIterator[Made], merge: Merge, work: Work) -> None:
     """Write what was made, in input order, with the pairs that stood in the source between it."""
     pending: dict[str, list[dict[str, Any]]] = {name: [] for name in _STREAMS}
     source_pairs = _Grouped(merge.source_pairs())
@@ -255,15 +262,12 @@ async def _write(results: AsyncIterator[Made], merge: Merge, work: Work, status:
             name: files.enter_context(part_writer(work.part(GENERATED, name), schema))
             for name, schema in _STREAMS.items()
         }
-        bar = files.enter_context(progress.bar("asking", merge.kept_passages))
-        files.enter_context(ticking(bar, status))
         async for made in results:
             if made.from_source:
                 made.rows["pairs"] = source_pairs.of(made.number)
             for name, rows in made.rows.items():
                 pending[name] += rows
                 _flush(writers[name], _STREAMS[name], pending[name], _TABLE_ROWS)
-            bar.advance(detail=status)
         for name, rows in pending.items():
             _flush(writers[name], _STREAMS[name], rows, 1)
 

@@ -4,11 +4,11 @@ Endpoints refuse (429) for two reasons that need different answers, and do not s
 the one that is not the reason grows out of the way by itself:
 
 - **Too many at once.** `limit` calls in flight. It begins low and grows by one with every reply, which doubles it in
-  the time a reply takes (slow start, as in TCP), until refusals come or until a round of replies brought no more tokens
-  a second than the round before: a server that queues refuses nothing and only gets slower. A refused call was one too
-  many beside those in flight when it was sent, so if the limit was in use, and as many have not been taken since, it
-  becomes 0.95 of those. Later it grows by 5 % a round, and faster the longer nothing is refused. After a larger limit
-  did not pay, half as much again is tried once a minute, then ever more rarely.
+  the time a reply takes (slow start, as in TCP), until refusals come or until a round of replies brought neither more
+  replies nor more tokens a second than the one before: a server that queues refuses nothing and only gets slower. A
+  refused call was one too many beside those in flight when it was sent, so if the limit was in use, and no more have
+  been taken since, it becomes 0.95 of those. Later it grows by 5 % a round, and faster the longer nothing is refused.
+  After a larger limit did not pay, half as much again is tried after half a minute, then ever more rarely.
 - **Too fast.** `rate` calls a second, unknown until refusals teach it. A token bucket is empty whenever it refuses, so
   what it took between two refusals is what flowed in, however large it is: calls taken ÷ seconds. Few calls in between
   make a guess, which halves with every refusal in a row and grows with every call that is taken; 40 make a measurement,
@@ -37,8 +37,9 @@ IN_USE = 0.9  # share of the limit that must be in flight for it to grow
 NEAR = 0.85  # share of the limit in flight from which on a refusal is held against it
 CUT = 0.95  # of what was in flight beside a refused call
 GROWTH = 0.05  # of the limit, a round of replies, to begin with
-PAYS = 0.1  # more work a second that a larger limit must bring
-PROBE, PROBE_SECONDS = 1.5, 60.0  # a larger limit is tried so long after one did not pay, then twice as long
+PAYS = 0.1  # more replies or work a second that a larger limit must bring
+CLEARLY = 0.25  # more that a trial must bring for the limit to double again
+PROBE, PROBE_SECONDS = 1.5, 30.0  # a larger limit is tried so long after one did not pay, then twice as long
 
 ENOUGH = 40  # calls that make a rate a measurement
 SPAN_SECONDS = 5.0  # that it should be measured over
@@ -113,7 +114,7 @@ class Control:
     _enough: float = math.inf  # beyond this limit more calls at once did not pay
     _probe_at: float = math.inf
     _probe_seconds: float = PROBE_SECONDS  # until the next one
-    _before: tuple[float, float] | None = None  # size and work a second of the round before
+    _before: tuple[float, float, float] | None = None  # size, replies and work a second of the round before
     _tolerated: float = 0.0  # share of refusals that have nothing to do with the load
     _round: _Round | None = None
     _calm: tuple[float, _Phase] = (1.0, _Phase.STEADY)  # limit and phase before the first of several cuts
@@ -274,7 +275,8 @@ class Control:
 
     def _explore(self, now: float, work: float) -> None:
         """Count a reply; after a round of them go on to more calls at once, or back where that did not pay."""
-        if self._round is None:
+        fresh = self._phase is not _Phase.STEADY or (self._round is not None and self._round.began >= self._probe_at)
+        if self._round is None or not fresh:
             self._round = _Round(now, self.limit)
         done = self._round
         done.replies += 1
@@ -283,21 +285,31 @@ class Control:
             self.limit = min(self.limit + 1, float(self.ceiling))
         if done.replies < done.size or now <= done.began:
             return
-        in_use, speed = done.most >= IN_USE * done.size, done.work / (now - done.began)
+        in_use, seconds = done.most >= IN_USE * done.size, now - done.began
+        speeds = (done.replies / seconds, done.work / seconds)
         self._round = _Round(now, self.limit)
         if self._phase is _Phase.SETTLING:
             self._phase = _Phase.MEASURING
         elif not in_use:
             self._before = None
         elif self._phase is _Phase.STEADY:
-            self._before = (self.limit, speed)
+            self._before = (self.limit, *speeds)
             self.limit = min(PROBE * self.limit, float(self.ceiling))
             self._phase = _Phase.SETTLING
-        elif self._before is None or speed >= (1 + PAYS) * self._before[1]:
-            self._before = (done.size, speed)
+        elif self._paid(speeds, CLEARLY if self._phase is _Phase.MEASURING else PAYS):
+            self._before = (done.size, *speeds)
             self._phase = _Phase.DOUBLING
         else:
-            self.limit = self._enough = self._before[0]
+            assert self._before is not None
+            if self._phase is _Phase.DOUBLING or not self._paid(speeds, PAYS):
+                self.limit = self._before[0]
+            self._enough = self.limit
             self._phase, self._before, self._round = _Phase.STEADY, None, None
             self._probe_at = now + self._probe_seconds * self.second
             self._probe_seconds *= 2
+
+    def _paid(self, speeds: tuple[float, float], more: float) -> bool:
+        """Whether a round brought more than the one before: more replies, or more work in longer ones."""
+        return self._before is None or any(
+            now >= (1 + more) * before for now, before in zip(speeds, self._before[1:], strict=True)
+        )

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import time
+
 import pytest
 
 from datatools.llm.control import Control
-from datatools.llm.runner import Settings
+from datatools.llm.endpoint import Endpoint
+from datatools.llm.journal import Journal
+from datatools.llm.request import Request
+from datatools.llm.runner import Runner, Settings, run_ordered
+from tests.llm.model_server import ModelServer
 from tests.llm.simulated import AtOnce, Crowded, Queue, Random429, TokenBucket, around, play
 
 USED, REFUSED = 0.90, 0.05  # share of the capacity at least; share of calls refused at most; after the first minute
@@ -78,3 +86,36 @@ def test_most_calls_timing_out_halves_the_limit_once():
         control.leave()
         control.failed(call, 120.0, timed_out=True)
     assert control.limit == 20
+
+
+class TenASecond(ModelServer):
+    """A real server with a token bucket: 10 calls a second, 10 in reserve, 429 beyond."""
+
+    def __init__(self) -> None:
+        super().__init__(latency=0.1)
+        self.bucket = TokenBucket(around(1.0), rpm=600, depth=1)
+        self.fault = lambda key, nth, body: "" if self.bucket.wait_for(time.monotonic()) is None else "rate"
+
+
+@pytest.mark.slow
+def test_the_rate_of_a_real_server_is_learned(tmp_path):
+    """All times of the control are a quarter of what they are for users, so that it need not last minutes."""
+
+    async def main(url):
+        with Journal(tmp_path / "journal.sqlite") as journal:
+            async with Runner(Endpoint(url, "m"), journal, Settings(backoff=0.25)) as runner:
+                work = run_ordered(itertools.count(), lambda i: runner.ask(asked(i)), workers=64, window=256)
+                async for _ in work:
+                    if runner.counters.sent >= 300:
+                        break
+                return runner.control.rate
+
+    def asked(number):
+        return Request([{"role": "user", "content": str(number)}])
+
+    with TenASecond() as server:
+        rate = asyncio.run(main(server.url))
+    late = server.seen[len(server.seen) // 2 :]
+    good = sum(not seen.fault for seen in late)
+    assert 5 < rate < 20
+    assert good / len(late) > 0.9

@@ -112,6 +112,24 @@ def test_a_dry_run_sends_nothing_and_leaves_nothing(folder: Path, out: Path, ser
     assert other.code == 0 and other.summary["dry_run"]["lanes"]["sync"]["cost"] is None
 
 
+def test_a_dry_run_needs_no_key_and_knows_list_prices(folder: Path, out: Path) -> None:
+    words = ["unify", folder, "--out", out, "--base-url", "https://api.deepseek.com/v1", "--json", "--dry-run"]
+    done = here(*words, "--model", "deepseek-v4-flash")
+    assert done.code == 0, done.stderr
+    found = done.summary["dry_run"]
+    tokens = found["tokens"]
+    cost = (0.14 * tokens["prompt"] + 0.28 * tokens["completion"]) / 1e6
+    assert found["lanes"]["sync"]["cost"] == pytest.approx(cost, rel=0.01)
+    assert "api-docs.deepseek.com" in found["notes"][0]
+    assert here(*words, "--model", "deepseek-v4-flash", "--pilot", 1).code == 2  # that one needs a key
+
+
+def test_a_pilot_among_failures_says_that_it_is_too_low(folder: Path, out: Path, serve: Serve) -> None:
+    server = serve(reply=honest, fault=planned({"第0号": ["filter!"]}))
+    found = here(*line(folder, out, server, "--pilot", 2)).summary["dry_run"]
+    assert found["pilot"]["failed"] == 1 and "too low" in found["notes"][-1]
+
+
 def test_a_pilot_asks_about_so_many_passages_and_the_run_uses_its_replies(
     folder: Path, out: Path, serve: Serve
 ) -> None:
@@ -166,7 +184,12 @@ def test_ctrl_c_once_waits_for_the_calls_under_way_and_loses_none(folder: Path, 
 
 
 def test_ctrl_c_twice_stops_at_once(folder: Path, out: Path, serve: Serve) -> None:
-    server = serve(reply=honest, fault=planned({"第7号": ["hang"]}), latency=0.01)
+    hangs = iter(["hang"])  # the first call about the seventh passage, and no other
+    server = serve(
+        reply=honest,
+        fault=lambda key, nth, body: next(hangs, "") if "第7号" in body["messages"][-1]["content"] else "",
+        latency=0.01,
+    )
     process = started(*line(folder, out, server, "--concurrency", 6, "--timeout", 600))
     assert until(process, lambda: any(seen.fault for seen in server.seen) and len(server.seen) >= 40)
     process.send_signal(signal.SIGINT)
