@@ -169,10 +169,11 @@ def questions_of(unit: Unit, job: tuple[str, str, TcmSettings], tally: Counter[s
     graph, digest, settings = job
     loaded = load(graph, settings.lexicon, digest)
     maker = Maker(loaded.facts, settings.seed)
-    entities = [name for names in chosen_entities(loaded.facts, settings).values() for name in names]
+    chosen = chosen_entities(loaded.facts, settings)
+    entities = [(name, type_) for type_, names in chosen.items() for name in names]
     rows = []
-    for entity in entities[unit.sources[0].start : unit.sources[0].stop]:
-        for question in maker.questions(entity, settings.tasks, settings.per_entity + SPARE):
+    for entity, type_ in entities[unit.sources[0].start : unit.sources[0].stop]:
+        for question in maker.questions(entity, type_, settings.tasks, settings.per_entity + SPARE):
             rows.append(row_of(question, loaded.knowledge))
     tally["made"] += len(rows)
     yield "questions", pa.Table.from_pylist(rows, schema=_ROWS)
