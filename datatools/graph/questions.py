@@ -80,11 +80,7 @@ class Maker:
     def _facts_about(self, entity: str, type_: str, drawn: random.Random) -> list[Fact]:
         """Facts of an entity, its kinds taking turns, so that one with many tails does not crowd out the others."""
         by_kind = [
-            [
-                fact
-                for fact in self.facts.of_head[kind][entity]
-                if fact.triple.head_type == type_ and not _is_in_name(fact)
-            ]
+            [fact for fact in self.facts.of_head[kind][entity] if fact.triple.head_type == type_]
             for kind in self.facts.kinds_of.get(entity, ())
         ]
         for found in by_kind:
