@@ -32,7 +32,7 @@ from datatools.io.files import discover
 from datatools.io.read import read
 from datatools.io.source import Fault, Note, ReadOptions, Source
 from datatools.report.progress import Progress
-from datatools.report.summary import Summary
+from datatools.report.summary import Summary, padded
 from pipelines.inputs import FAULT_CLASSES, companions, nothing_readable, say_notes, sized_parts, sources_of
 from schemas.conversation import CHECKED_CONVERSATION, CONVERSATION
 from schemas.document import Document
@@ -348,7 +348,7 @@ def flag_table(flags: Mapping[str, int], examples: Mapping[str, list[str]], rows
         return ["  flags    none"]
     lines = [f"  {'flag':<32}{'rows':>8}{'share':>8}"]
     for flag, count in flags.items():
-        lines.append(f"  {flag:<32}{count:>8,}{count / max(1, rows):>8.1%}")
+        lines.append(f"  {padded(flag, 32)}{count:>8,}{count / max(1, rows):>8.1%}")
         lines += [f"      {example}" for example in examples.get(flag, ())]
     return lines
 

@@ -370,7 +370,7 @@ _UNTYPED = {
     **dict.fromkeys(("中药",), (SYMPTOM, HERB)),
     **dict.fromkeys(("治法",), (SYNDROME, THERAPY)),
     **dict.fromkeys(("代表方", "方剂"), (SYNDROME, FORMULA)),
-    **dict.fromkeys(("出处", "主治", "功用"), (FORMULA, "")),
+    **dict.fromkeys(("出处", "功用", "方剂分类"), (FORMULA, "")),
     **dict.fromkeys(("symmap_chemical",), (HERB, INGREDIENT)),
     **dict.fromkeys(("chemical_mm",), (INGREDIENT, "")),
 }
