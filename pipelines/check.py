@@ -315,14 +315,27 @@ def _write(work: Work, keys: list[str], faults: list[Fault], schema: pa.Schema, 
             summary.failed[FAULT_CLASSES[rule]] = count
         else:
             summary.dropped[rule] = count
+    seen: Counter[str] = Counter()
     with parquet_writer(out, schema) as writer:
         for _, table in Parts(work, keys, "rows").batches():
+            table = _unique_ids(table, seen)
             writer.write(table)
             _count_flags(table, flags, examples)
     summary.rows_written = writer.written
     summary.output = str(out)
     summary.flags = dict(sorted(flags.items(), key=lambda item: (-item[1], item[0])))
     summary.notes = flag_table(summary.flags, examples, writer.written)
+
+
+def _unique_ids(table: pa.Table, seen: Counter[str]) -> pa.Table:
+    """Ids that the input brought along may repeat: the second one becomes `id#2`."""
+    ids = table["id"].to_pylist()
+    for place, own in enumerate(ids):
+        while ids[place] in seen:
+            seen[own] += 1
+            ids[place] = f"{own}#{seen[own]}"
+        seen[ids[place]] = 1
+    return table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
 
 
 def _count_flags(table: pa.Table, flags: Counter[str], examples: dict[str, list[str]]) -> None:
