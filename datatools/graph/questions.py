@@ -10,7 +10,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import xxhash
 
@@ -18,6 +18,7 @@ from datatools.graph.facts import Fact, Facts
 from datatools.graph.graph import DISEASE, FORMULA, HERB, LABELS, SYNDROME, THERAPY, Triple
 from datatools.graph.kinds import Kind
 from datatools.graph.near import NEAR, NearIndex
+from datatools.graph.neighbourhood import neighbourhood
 from datatools.graph.unlike import Unlike, alike, same_type
 
 TASKS = ("cloze", "choice", "true_false", "matching", "chain")
@@ -78,19 +79,16 @@ class Maker:
         return made
 
     def _facts_about(self, entity: str, type_: str, drawn: random.Random) -> list[Fact]:
-        """Facts of an entity, its kinds taking turns, so that one with many tails does not crowd out the others."""
-        by_kind = [
-            [fact for fact in self.facts.of_head[kind][entity] if fact.triple.head_type == type_]
-            for kind in self.facts.kinds_of.get(entity, ())
-        ]
-        for found in by_kind:
-            drawn.shuffle(found)
+        """Facts of an entity, the most telling first, from another place each time it is asked."""
+        own = neighbourhood(self.facts, entity, type_, self._seed).own
+        kinds = len({fact.kind.name for fact in own})
+        begin = drawn.randrange(kinds) if kinds else 0
+        found = [*own[begin:kinds], *own[:begin], *own[kinds:]]
         # What a formula is made of counts twice: it is most of what a graph of formulas knows.
-        by_kind += [found[len(found) // 2 :] for found in by_kind if found and found[0].kind.name == "composition"]
-        drawn.shuffle(by_kind)
-        return [
-            found[turn] for turn in range(max(map(len, by_kind), default=0)) for found in by_kind if turn < len(found)
-        ]
+        herbs = [fact for fact in found[kinds:] if fact.kind.name == "composition"]
+        if herbs:
+            found.insert(drawn.randrange(1, kinds + 1), herbs[0])
+        return found
 
     # Cloze
 
@@ -176,6 +174,10 @@ class Maker:
                 if made:
                     yield made
                     break
+        for fact in neighbourhood(self.facts, entity, type_, self._seed).named:
+            made = self._choose_head(fact, drawn)
+            if made:
+                yield replace(made, subject=entity, subject_type=type_)
 
     def _choose_tail(self, fact: Fact, drawn: random.Random) -> Question | None:
         kind = fact.kind
@@ -422,7 +424,11 @@ class Maker:
 
     def _formula_to_herb(self, formula: str, drawn: random.Random) -> Iterator[Question]:
         """Formula → one of its herbs → what the herb does."""
-        for herb in drawn.sample(self._every("composition", formula), len(self._every("composition", formula))):
+        beyond = neighbourhood(self.facts, formula, FORMULA, self._seed).beyond
+        told = {fact.head for fact in beyond if fact.kind.name == "herb_function"}
+        for herb in self._every("composition", formula):
+            if herb.tail not in told:
+                continue
             functions, channels = self._every("herb_function", herb.tail), self._every("meridian", herb.tail)
             if not functions or not channels:
                 continue
