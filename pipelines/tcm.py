@@ -33,7 +33,7 @@ from datatools.io.atomic import RowGroupWriter, atomic_path, parquet_writer
 from datatools.io.files import discover
 from datatools.io.source import Source
 from datatools.report.progress import Progress
-from datatools.report.summary import Summary
+from datatools.report.summary import Summary, padded
 from pipelines.inputs import companions
 from schemas.conversation import TCM_CONVERSATION
 from schemas.trace import TRACE
@@ -41,7 +41,7 @@ from schemas.trace import TRACE
 REPORT = "report.json"
 ENTITIES = 400  # a unit: a second of work
 # More questions than asked for are made of an entity, to take the place of those that nearly equal another's.
-SPARE = 3
+SPARE = 1
 _ROWS = pa.schema(
     [
         *TCM_CONVERSATION,
@@ -169,10 +169,11 @@ def questions_of(unit: Unit, job: tuple[str, str, TcmSettings], tally: Counter[s
     graph, digest, settings = job
     loaded = load(graph, settings.lexicon, digest)
     maker = Maker(loaded.facts, settings.seed)
-    entities = [name for names in chosen_entities(loaded.facts, settings).values() for name in names]
+    chosen = chosen_entities(loaded.facts, settings)
+    entities = [(name, type_) for type_, names in chosen.items() for name in names]
     rows = []
-    for entity in entities[unit.sources[0].start : unit.sources[0].stop]:
-        for question in maker.questions(entity, settings.tasks, settings.per_entity + SPARE):
+    for entity, type_ in entities[unit.sources[0].start : unit.sources[0].stop]:
+        for question in maker.questions(entity, type_, settings.tasks, settings.per_entity + SPARE):
             rows.append(row_of(question, loaded.knowledge))
     tally["made"] += len(rows)
     yield "questions", pa.Table.from_pylist(rows, schema=_ROWS)
@@ -307,9 +308,10 @@ def coverage(chosen: Mapping[str, list[str]], written: Counter[str], per_entity:
 
 def report_lines(report: Mapping[str, Any]) -> list[str]:
     """Coverage and balance on the screen."""
-    lines = [f"  {'type':<10}{'entities':>9}{'covered':>9}{'rows':>9}"]
+    lines = [f"  {padded('type', 9)}{'entities':>9}{'covered':>9}{'rows':>9}"]
     for type_, found in report["coverage"].items():
-        lines.append(f"  {LABELS.get(type_, type_):<8}{found['entities']:>9,}{found['covered']:>9,}{found['rows']:>9,}")
+        name = padded(LABELS.get(type_, type_ or "other"), 9)
+        lines.append(f"  {name}{found['entities']:>9,}{found['covered']:>9,}{found['rows']:>9,}")
     for name, counts in report["balance"].items():
         if name not in ("kind", "subject_type") and counts:
             lines.append(f"  {name:<9}" + ", ".join(f"{value} {count:,}" for value, count in counts.items()))

@@ -79,7 +79,12 @@ FACTS = facts_of(graph(), shipped())
 
 def every(facts: Facts, seed: int = 0, most: int = 12) -> list[Question]:
     maker = Maker(facts, seed)
-    return [one for names in facts.entities.values() for name in names for one in maker.questions(name, TASKS, most)]
+    return [
+        one
+        for type_, names in facts.entities.items()
+        for name in names
+        for one in maker.questions(name, type_, TASKS, most)
+    ]
 
 
 QUESTIONS = every(FACTS)
@@ -104,7 +109,7 @@ def test_choices_have_the_right_letters(question: Question) -> None:
     assert sorted(letters) == list(letters)
     assert len(set(given.values())) == len(given)
     assert (len(letters) > 1) == ("多选" in question.question)
-    if question.kind == "composition" and "方剂中" not in question.question and "哪首" not in question.question:
+    if question.kind == "composition" and not set(given.values()) & set(COMPOSITIONS):  # of herbs, not of formulas
         herbs = COMPOSITIONS[question.subject].split()
         assert {given[letter] in herbs for letter in letters} == {True}
         assert not any(text in herbs for letter, text in given.items() if letter not in letters)
@@ -175,6 +180,32 @@ def test_triples_are_the_graphs_own() -> None:
 def test_the_same_seed_gives_the_same_questions() -> None:
     assert every(FACTS) == QUESTIONS
     assert every(FACTS, seed=1) != QUESTIONS
+
+
+def test_a_name_of_two_types_is_asked_about_as_either() -> None:
+    made = graph()
+    made.add([Triple("感冒", "pathogenesis", "因时令外邪侵袭肺表所致。", "disease")])
+    made.add([Triple("感冒", "clinical_performance", "指鼻塞流涕、咽痒咳嗽。", "symptom")])
+    facts = facts_of(made, shipped())
+    maker = Maker(facts)
+    assert {one.kind for one in maker.questions("感冒", "disease", TASKS, 6)} == {"disease_cause"}
+    assert {one.kind for one in maker.questions("感冒", "symptom", TASKS, 6)} == {"symptom_features"}
+
+
+def test_an_entity_is_only_listed_under_types_it_has_facts_of() -> None:
+    made = graph()
+    made.add(
+        [Triple("崩漏", "pathogenesis", "因冲任不固所致。", "disease"), Triple("崩漏", "pinyin", "Beng Lou", "symptom")]
+    )
+    assert "崩漏" in facts_of(made, shipped()).entities["disease"]
+    assert "symptom" not in facts_of(made, shipped()).entities
+
+
+def test_what_the_name_says_is_not_asked() -> None:
+    made = Graph()
+    made.add([Triple("酒杜仲根", "usepart_cn", "杜仲科-杜仲-根-丝-酒炙", "herb")])
+    facts = facts_of(made, shipped())
+    assert facts.kinds_of["酒杜仲根"] == ["herb_family"]
 
 
 def test_letters_are_not_all_the_same() -> None:
@@ -280,9 +311,9 @@ def test_questions_of_the_real_graph(real_data: Path) -> None:
 
     facts = facts_of(read_graph(str(real_data / "kg" / "lifafangyao")), shipped())
     maker = Maker(facts)
-    for names in facts.entities.values():
+    for type_, names in facts.entities.items():
         for name in names[::150]:
-            for one in maker.questions(name, TASKS, 6):
+            for one in maker.questions(name, type_, TASKS, 6):
                 assert one.triples
                 assert not re.search("[{}]|None|\\n\\n", one.question + one.answer)
                 assert json.dumps(one.question, ensure_ascii=False)

@@ -87,6 +87,18 @@ def test_nodes_and_edges_in_one_object(tmp_path: Path) -> None:
     ]
 
 
+def test_types_come_from_relations_and_from_one_another(tmp_path: Path) -> None:
+    lines = [
+        "麻黄汤\t组成\t麻黄",
+        "麻黄\t主治\t风寒感冒",
+        "麻黄汤\t主治\t外感风寒表实证",
+        "某物\t主治\t某病",
+        "当归\t主治\t血虚萎黄",
+    ]
+    graph = read(tmp_path, "kg.tsv", "\n".join(lines))
+    assert [triple.head_type for triple in graph.triples] == ["formula", "herb", "formula", "", ""]
+
+
 def test_our_own_triples(tmp_path: Path) -> None:
     rows = [dict(zip(TRIPLE.names, (*triple, "", "", "x"), strict=True)) for triple in TRIPLES]
     pq.write_table(pa.Table.from_pylist(rows, schema=TRIPLE), tmp_path / "kg.parquet")

@@ -85,6 +85,24 @@ def test_every_common_format(tmp_path: Path, out: Path, value: dict[str, Any]) -
     assert (question(row), answer(row), row["language"]) == ("咳嗽怎么办？", "多喝水，注意休息。", "zh")
 
 
+def test_ids_are_kept_and_a_repeat_is_numbered(tmp_path: Path, out: Path) -> None:
+    sft = lines(tmp_path / "sft.jsonl", *[{"id": name, **GOOD} for name in ("a", "b")])
+    again = lines(tmp_path / "more.jsonl", {"id": "a", **GOOD}, {"id": "c", **BAD})
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for path in (sft, again):
+        path.rename(folder / path.name)
+    assert here("check", folder, "--out", out, "--quiet").code == 0
+    assert [row["id"] for row in rows(out)] == ["a", "c", "a#2", "b"]
+
+
+def test_a_recipe(tmp_path: Path, out: Path) -> None:
+    recipe = tmp_path / "check.toml"
+    recipe.write_text("[check]\nlimit = 1\nquiet = true\n", "utf-8")
+    assert here("check", lines(tmp_path / "sft.jsonl", GOOD, BAD), "--out", out, "--recipe", recipe).code == 0
+    assert len(rows(out)) == 1
+
+
 def test_dialogues(tmp_path: Path, out: Path) -> None:
     turns = ["我爸胸痛，满头大汗", "医生您好，我最近胸痛。", "怎么办", "多喝水。"]
     value = {"messages": [{"role": ("user", "assistant")[k % 2], "content": turn} for k, turn in enumerate(turns)]}

@@ -124,6 +124,13 @@ def test_tasks_and_limit(graph: Path, out: Path) -> None:
     assert len({row["triples"][0]["head"] for row in found}) <= 5
 
 
+def test_a_recipe(graph: Path, out: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "tcm.toml"
+    recipe.write_text('[tcm]\nper_entity = 2\ntypes = "中药"\ntasks = "cloze"\nquiet = true\n', "utf-8")
+    assert here("tcm", graph, "--out", out, "--recipe", recipe).code == 0
+    assert {row["task"] for row in rows(out)} == {"cloze"}
+
+
 def test_a_changed_setting_is_refused(graph: Path, out: Path) -> None:
     assert here("tcm", graph, "--out", out, "--quiet").code == 0
     done = here("tcm", graph, "--out", out, "--per-entity", "7", "--quiet")
