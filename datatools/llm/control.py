@@ -8,7 +8,8 @@ the one that is not the reason grows out of the way by itself:
   replies nor more tokens a second than the one before: a server that queues refuses nothing and only gets slower. A
   refused call was one too many beside those in flight when it was sent, so if the limit was in use, and no more have
   been taken since, it becomes 0.95 of those. Later it grows by 5 % a round, and faster the longer nothing is refused.
-  After a larger limit did not pay, half as much again is tried after half a minute, then ever more rarely.
+  After a larger limit did not pay, half as much again is tried after half a minute, for as long as that pays, then
+  ever more rarely.
 - **Too fast.** `rate` calls a second, unknown until refusals teach it. A token bucket is empty whenever it refuses, so
   what it took between two refusals is what flowed in, however large it is: calls taken ÷ seconds. Few calls in between
   make a guess, which halves with every refusal in a row and grows with every call that is taken; 40 make a measurement,
@@ -38,7 +39,6 @@ NEAR = 0.85  # share of the limit in flight from which on a refusal is held agai
 CUT = 0.95  # of what was in flight beside a refused call
 GROWTH = 0.05  # of the limit, a round of replies, to begin with
 PAYS = 0.1  # more replies or work a second that a larger limit must bring
-CLEARLY = 0.25  # more that a trial must bring for the limit to double again
 PROBE, PROBE_SECONDS = 1.5, 30.0  # a larger limit is tried so long after one did not pay, then twice as long
 
 ENOUGH = 40  # calls that make a rate a measurement
@@ -292,24 +292,22 @@ class Control:
             self._phase = _Phase.MEASURING
         elif not in_use:
             self._before = None
-        elif self._phase is _Phase.STEADY:
+        elif self._phase is _Phase.DOUBLING and self._paid(speeds):
+            self._before = (done.size, *speeds)
+        elif self._phase is _Phase.STEADY or (self._paid(speeds) and self.limit < self.ceiling):
             self._before = (self.limit, *speeds)
             self.limit = min(PROBE * self.limit, float(self.ceiling))
             self._phase = _Phase.SETTLING
-        elif self._paid(speeds, CLEARLY if self._phase is _Phase.MEASURING else PAYS):
-            self._before = (done.size, *speeds)
-            self._phase = _Phase.DOUBLING
         else:
-            assert self._before is not None
-            if self._phase is _Phase.DOUBLING or not self._paid(speeds, PAYS):
+            if self._before is not None and not self._paid(speeds):
                 self.limit = self._before[0]
             self._enough = self.limit
             self._phase, self._before, self._round = _Phase.STEADY, None, None
             self._probe_at = now + self._probe_seconds * self.second
             self._probe_seconds *= 2
 
-    def _paid(self, speeds: tuple[float, float], more: float) -> bool:
+    def _paid(self, speeds: tuple[float, float]) -> bool:
         """Whether a round brought more than the one before: more replies, or more work in longer ones."""
         return self._before is None or any(
-            now >= (1 + more) * before for now, before in zip(speeds, self._before[1:], strict=True)
+            now >= (1 + PAYS) * before for now, before in zip(speeds, self._before[1:], strict=True)
         )
