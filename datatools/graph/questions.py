@@ -100,6 +100,8 @@ class Maker:
 
     def _list_cloze(self, fact: Fact, drawn: random.Random) -> Question | None:
         kind, head = fact.kind, fact.head
+        if _is_in_name(fact):
+            return None
         every = self.facts.of_head[kind.name][head]
         others = [other.tail for other in every if other.tail != fact.tail]
         if kind.name == "composition":
@@ -183,6 +185,7 @@ class Maker:
         kind = fact.kind
         if (
             not kind.asks
+            or _is_in_name(fact)
             or len(fact.tail) > _LONGEST_OPTION
             or (kind.name == "composition" and fact.head in self.facts.damaged)
         ):
@@ -573,6 +576,11 @@ class Maker:
         name, type_ = subject if subject[0] else (fact.head, fact.triple.head_type)
         triples = tuple(dict.fromkeys(one.triple for one in used))
         return Question(task, fact.kind.name, name, type_, question, answer, triples)
+
+
+def _is_in_name(fact: Fact) -> bool:
+    """Whether the head's name says the tail: 钩藤 of 钩藤散, 温肺止流 of 温肺止流丹."""
+    return fact.tail in fact.head or _SUFFIX.sub("", fact.head) in fact.tail
 
 
 def _listed(facts: Sequence[Fact]) -> str:
