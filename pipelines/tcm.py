@@ -27,7 +27,8 @@ from datatools.graph.facts import Facts, facts_of, spelled
 from datatools.graph.graph import LABELS, Graph
 from datatools.graph.known import known_of, with_names_of
 from datatools.graph.near import NEAR, NearIndex, gram_counts
-from datatools.graph.questions import TASKS, VERSION, Maker, Question
+from datatools.graph.question import Question
+from datatools.graph.questions import TASKS, VERSION, Maker
 from datatools.graph.read import read_graph
 from datatools.io.atomic import RowGroupWriter, atomic_path, parquet_writer
 from datatools.io.files import discover

@@ -10,36 +10,22 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import xxhash
-
+from datatools.graph.chains import Chains
 from datatools.graph.facts import Fact, Facts
-from datatools.graph.graph import DISEASE, FORMULA, HERB, LABELS, SYNDROME, THERAPY, Triple
+from datatools.graph.graph import LABELS
 from datatools.graph.kinds import Kind
 from datatools.graph.near import NEAR, NearIndex
 from datatools.graph.neighbourhood import neighbourhood
-from datatools.graph.unlike import Unlike, alike, same_type
+from datatools.graph.question import Question, core_of, draw, gives_away, is_in_name, question_of
+from datatools.graph.unlike import Unlike, same_type
 
 TASKS = ("cloze", "choice", "true_false", "matching", "chain")
 VERSION = 1
 _LETTERS = "ABCDEFGH"
 _TRIES = 80  # draws for a distractor before a question is given up
 _LONGEST_OPTION = 70
-_SUFFIX = re.compile("(?:证|病|汤|散|丸|饮|丹|法)$")
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question with its answer, the triples it rests on, and the entity it is about."""
-
-    task: str
-    kind: str
-    subject: str
-    subject_type: str
-    question: str
-    answer: str
-    triples: tuple[Triple, ...]
 
 
 class Maker:
@@ -55,7 +41,7 @@ class Maker:
             "choice": self._choices,
             "true_false": self._statements,
             "matching": self._matchings,
-            "chain": self._chains,
+            "chain": Chains(facts, seed).of,
         }
 
     def questions(self, entity: str, type_: str, tasks: Sequence[str], most: int) -> list[Question]:
@@ -63,9 +49,9 @@ class Maker:
 
         Which task begins is drawn by the entity's name.
         """
-        first = _draw(self._seed, "first", type_, entity).randrange(len(tasks))
+        first = draw(self._seed, "first", type_, entity).randrange(len(tasks))
         order = [*tasks[first:], *tasks[:first]]
-        streams = {task: self._makers[task](entity, type_, _draw(self._seed, task, type_, entity)) for task in order}
+        streams = {task: self._makers[task](entity, type_, draw(self._seed, task, type_, entity)) for task in order}
         made: list[Question] = []
         # A statement to judge and a gap to fill may hold the same words: only within a task are they the same question.
         near = {task: NearIndex(NEAR, Counter()) for task in tasks}
@@ -100,6 +86,8 @@ class Maker:
 
     def _list_cloze(self, fact: Fact, drawn: random.Random) -> Question | None:
         kind, head = fact.kind, fact.head
+        if is_in_name(fact):
+            return None
         every = self.facts.of_head[kind.name][head]
         others = [other.tail for other in every if other.tail != fact.tail]
         if kind.name == "composition":
@@ -132,7 +120,7 @@ class Maker:
             return None
         answer = f"{fact.tail}。{self._all(kind, head)}"
         triples = every if others and kind.name != "alias" else [fact]
-        return self._question("cloze", fact, asked, answer, triples)
+        return question_of("cloze", fact, asked, answer, triples)
 
     def _named_cloze(self, fact: Fact, drawn: random.Random) -> Question | None:
         """A description whose name is to be given, or one of a syndrome with its tongue or pulse left out."""
@@ -145,10 +133,10 @@ class Maker:
                 assert stem is not None
                 gap = fact.tail.replace(sign, f"{stem[0]}____", 1)
                 asked = f"填空：{fact.head}的临床特征为{gap}。"
-                return self._question(
+                return question_of(
                     "cloze", fact, asked, f"{sign[len(stem[0]) :]}。{fact.head}的临床特征为{fact.tail}。", [fact]
                 )
-        if self._gives_away(fact) or len(self.facts.of_tail[fact.kind.name][fact.tail]) > 1:
+        if gives_away(fact) or len(self.facts.of_tail[fact.kind.name][fact.tail]) > 1:
             return None
         lead = {"therapy_for": "适用于" + fact.tail + "所致病证的治法是"}.get(fact.kind.name)
         asked = drawn.choice(
@@ -157,7 +145,7 @@ class Maker:
                 f"根据{fact.kind.label}写出{label}名称：“{fact.tail}”——____。",
             )
         )
-        return self._question(
+        return question_of(
             "cloze", fact, asked, f"{fact.head}。{self._state(fact.kind, fact.head, fact.tail)}。", [fact]
         )
 
@@ -183,6 +171,7 @@ class Maker:
         kind = fact.kind
         if (
             not kind.asks
+            or is_in_name(fact)
             or len(fact.tail) > _LONGEST_OPTION
             or (kind.name == "composition" and fact.head in self.facts.damaged)
         ):
@@ -194,7 +183,7 @@ class Maker:
 
     def _choose_head(self, fact: Fact, drawn: random.Random) -> Question | None:
         kind = fact.kind
-        if not kind.backs or self._gives_away(fact):
+        if not kind.backs or gives_away(fact):
             return None
         wrong = self._wrong_heads(fact, 3, drawn)
         if len(wrong) < 3:
@@ -236,7 +225,7 @@ class Maker:
         )
         named = f". {right[0]}" if len(right) == 1 else ""
         answer = f"{letters}{named}\n{why}"
-        return self._question("choice", fact, "\n".join([asked, *lines]), answer, self._grounds(fact))
+        return question_of("choice", fact, "\n".join([asked, *lines]), answer, self._grounds(fact))
 
     def _wrong_tails(self, fact: Fact, count: int, drawn: random.Random) -> list[str]:
         """Tails of the same kind and type that are surely not true of the head, and unlike one another."""
@@ -265,28 +254,19 @@ class Maker:
     def _wrong_heads(self, fact: Fact, count: int, drawn: random.Random) -> list[str]:
         """Heads of the same type of which the tail is surely not true, unlike the right one by name and description."""
         pool, found = self._heads[fact.kind.name], list[str]()
-        core = set(_SUFFIX.sub("", fact.head))
+        core = set(core_of(fact.head))
         for _ in range(_TRIES):
             head = drawn.choice(pool)
             if head == fact.head or head in found or not same_type(self.facts.of_head[fact.kind.name][head][0], fact):
                 continue
             if not self._unlike(fact.kind, head, fact.tail):
                 continue
-            if fact.kind.prose and (len(core & set(head)) > 1 or _SUFFIX.sub("", head) in fact.tail):
+            if fact.kind.prose and (len(core & set(head)) > 1 or core_of(head) in fact.tail):
                 continue
             found.append(head)
             if len(found) == count:
                 break
         return found
-
-    def _gives_away(self, fact: Fact) -> bool:
-        """Whether what is told holds the name that is asked for, or most of it."""
-        core = _SUFFIX.sub("", fact.head)
-        if fact.kind.prose and len(core) > 3 and alike(core, fact.tail) >= 0.5:
-            return True
-        return (
-            core in fact.tail or fact.tail in core or (fact.kind.name == "alias" and bool(set(core) & set(fact.tail)))
-        )
 
     # True or false
 
@@ -318,7 +298,7 @@ class Maker:
             )
             denied = f"{why[:-1]}，不含{tail}。" if fact.kind.name == "composition" and not holds else why
             answer = f"{'正确' if holds else '错误'}。{denied}"
-            yield self._question("true_false", fact, lead.format(said), answer, self._grounds(fact))
+            yield question_of("true_false", fact, lead.format(said), answer, self._grounds(fact))
 
     # Matching
 
@@ -340,12 +320,12 @@ class Maker:
     def _group(self, fact: Fact, drawn: random.Random) -> list[Fact]:
         """Four facts of one kind and type whose tails can only belong to their own heads."""
         kind, group = fact.kind, [fact]
-        if len(fact.tail) > _LONGEST_OPTION or self._gives_away(fact):
+        if len(fact.tail) > _LONGEST_OPTION or gives_away(fact):
             return group
         pool = self._heads[kind.name]
         for _ in range(_TRIES):
             other = drawn.choice(self.facts.of_head[kind.name][drawn.choice(pool)])
-            if len(other.tail) > _LONGEST_OPTION or not same_type(fact, other) or self._gives_away(other):
+            if len(other.tail) > _LONGEST_OPTION or not same_type(fact, other) or gives_away(other):
                 continue
             if all(
                 other.head != one.head
@@ -374,169 +354,7 @@ class Maker:
         lines += [f"{letter}. {one.tail}" for letter, one in zip(_LETTERS, right, strict=False)]
         answers = [f"{number}—{_LETTERS[right.index(one)]}" for number, one in enumerate(left, 1)]
         why = "\n".join(f"{self._state(kind, one.head, one.tail)}。" for one in left)
-        return self._question("matching", fact, "\n".join([lead, *lines]), f"{'，'.join(answers)}。\n{why}", group)
-
-    # Chains
-
-    def _chains(self, entity: str, type_: str, drawn: random.Random) -> Iterator[Question]:
-        ways = {
-            FORMULA: (self._case_to_formula, self._formula_to_herb),
-            HERB: (self._herb_to_use,),
-            SYNDROME: (self._cause_to_features, self._syndrome_to_herbs),
-            DISEASE: (self._disease_to_herbs, self._cause_to_features),
-            THERAPY: (self._therapy_to_herbs,),
-        }.get(type_, ())
-        for way in drawn.sample(ways, len(ways)):
-            yield from way(entity, drawn)
-
-    def _one(self, kind: str, head: str) -> Fact | None:
-        found = self.facts.of_head.get(kind, {}).get(head)
-        return found[0] if found else None
-
-    def _every(self, kind: str, head: str) -> list[Fact]:
-        return self.facts.of_head.get(kind, {}).get(head, [])
-
-    def _herbs(self, formula: str) -> list[Fact]:
-        """The whole composition of a formula, or nothing."""
-        return [] if formula in self.facts.damaged else self._every("composition", formula)
-
-    def _case_to_formula(self, formula: str, drawn: random.Random) -> Iterator[Question]:
-        """Signs → therapy → formula → herbs."""
-        case, functions, herbs = (
-            self._one("formula_indication", formula),
-            self._every("formula_function", formula),
-            self._herbs(formula),
-        )
-        if case is None or not functions or not herbs or self._gives_away(case):
-            return
-        source = self._one("formula_source", formula)
-        asked = drawn.choice(
-            (
-                f"患者证见：{case.tail}。请按“立法—选方—用药”的思路作答。",
-                f"某患者{case.tail}。试述治法、所选方剂及其药物组成。",
-                f"证属“{case.tail}”，请依次写出治法、方名和组成药物。",
-            )
-        )
-        said = f"（{source.tail}）" if source else ""
-        answer = f"立法：{_listed(functions)}。\n选方：{formula}{said}。\n用药：{_listed(herbs)}。"
-        used = [case, *functions, *([source] if source else []), *herbs]
-        yield self._question("chain", case, asked, answer, used)
-
-    def _formula_to_herb(self, formula: str, drawn: random.Random) -> Iterator[Question]:
-        """Formula → one of its herbs → what the herb does."""
-        beyond = neighbourhood(self.facts, formula, FORMULA, self._seed).beyond
-        told = {fact.head for fact in beyond if fact.kind.name == "herb_function"}
-        for herb in self._every("composition", formula):
-            if herb.tail not in told:
-                continue
-            functions, channels = self._every("herb_function", herb.tail), self._every("meridian", herb.tail)
-            if not functions or not channels:
-                continue
-            asked = drawn.choice(
-                (
-                    f"{formula}中用到了{herb.tail}，请说明{herb.tail}的归经和功效。",
-                    f"试析{formula}中{herb.tail}一药：它归哪些经，有什么功效？",
-                    f"{herb.tail}是{formula}的组成药物之一，它的归经与功效分别是什么？",
-                )
-            )
-            known = f"归经：{herb.tail}归{_listed(channels)}。\n功效：{_listed(functions)}。"
-            answer = f"{formula}的组成中含有{herb.tail}。\n{known}"
-            yield self._question("chain", herb, asked, answer, [herb, *channels, *functions])
-
-    def _herb_to_use(self, herb: str, drawn: random.Random) -> Iterator[Question]:
-        """Nature and channels → functions → indications."""
-        natures, channels, functions = (self._every(kind, herb) for kind in ("nature", "meridian", "herb_function"))
-        use = self._one("herb_indication", herb)
-        if not (natures and channels and functions and use):
-            return
-        flavours = self._every("flavour", herb)
-        asked = drawn.choice(
-            (
-                f"请由性味、归经推及功效、主治，说明中药{herb}的应用。",
-                f"按“性味—归经—功效—主治”的思路介绍{herb}。",
-                f"{herb}的性味归经如何？由此有哪些功效，用于哪些病证？",
-            )
-        )
-        taste = "、".join(fact.tail for fact in flavours)
-        answer = (
-            f"性味：{f'味{taste}，' if taste else ''}性{_listed(natures)}。\n归经：归{_listed(channels)}。\n"
-            f"功效：{_listed(functions)}。\n主治：{use.tail}。"
-        )
-        yield self._question("chain", use, asked, answer, [*flavours, *natures, *channels, *functions, use])
-        formulas = self.facts.of_tail.get("composition", {}).get(herb, [])
-        for formula in drawn.sample(formulas, min(2, len(formulas))):
-            source = self._one("formula_source", formula.head)
-            functions_of = self._every("formula_function", formula.head)
-            if source and functions_of:
-                asked = f"请举出一首含有{herb}且出自{source.tail}的方剂，并说明其功用。"
-                known = f"出处：{source.tail}。\n功用：{_listed(functions_of)}。"
-                answer = f"{formula.head}。\n组成：{formula.head}的组成中含有{herb}。\n{known}"
-                yield self._question(
-                    "chain", formula, asked, answer, [formula, source, *functions_of], subject=(herb, HERB)
-                )
-
-    def _cause_to_features(self, entity: str, drawn: random.Random) -> Iterator[Question]:
-        """Mechanism → signs."""
-        stem = "syndrome" if self._one("syndrome_features", entity) else "disease"
-        cause, signs = self._one(f"{stem}_cause", entity), self._one(f"{stem}_features", entity)
-        if cause is None or signs is None:
-            return
-        asked = drawn.choice(
-            (
-                f"试述{entity}的病机，并说明由此产生的临床表现。",
-                f"{entity}是怎样形成的？临床上有哪些表现？",
-                f"请从病机到临床表现，说明什么是{entity}。",
-                f"简述{entity}的病因病机与临床特征。",
-            )
-        )
-        answer = f"病机：{cause.tail}。\n临床表现：{signs.tail}。"
-        yield self._question("chain", signs, asked, answer, [cause, signs])
-
-    def _disease_to_herbs(self, disease: str, drawn: random.Random) -> Iterator[Question]:
-        """Disease → syndrome → therapy → formula → herbs."""
-        for syndrome in self._every("disease_syndrome", disease):
-            yield from self._treated(
-                f"{disease}辨证为{syndrome.tail}", syndrome.tail, [syndrome], drawn, (disease, DISEASE)
-            )
-
-    def _syndrome_to_herbs(self, syndrome: str, drawn: random.Random) -> Iterator[Question]:
-        yield from self._treated(f"患者辨证为{syndrome}", syndrome, [], drawn, (syndrome, SYNDROME))
-
-    def _treated(
-        self, said: str, syndrome: str, before: list[Fact], drawn: random.Random, subject: tuple[str, str]
-    ) -> Iterator[Question]:
-        therapies = self._every("syndrome_therapy", syndrome)
-        for formula in self._every("syndrome_formula", syndrome):
-            herbs = self._herbs(formula.tail)
-            if not herbs:
-                continue
-            functions = self._every("formula_function", formula.tail)
-            asked = drawn.choice((f"{said}，请写出治法、代表方及其药物组成。", f"{said}，应如何立法、选方、用药？"))
-            way = therapies or functions
-            if not way:
-                continue
-            answer = f"治法：{_listed(way)}。\n选方：{formula.tail}。\n用药：{_listed(herbs)}。"
-            yield self._question("chain", formula, asked, answer, [*before, *way, formula, *herbs], subject=subject)
-
-    def _therapy_to_herbs(self, therapy: str, drawn: random.Random) -> Iterator[Question]:
-        """Therapy → a formula that follows it → its herbs."""
-        formulas = self.facts.of_tail.get("formula_function", {}).get(therapy, [])
-        target = self._one("therapy_for", therapy)
-        for formula in drawn.sample(formulas, min(3, len(formulas))):
-            herbs = self._herbs(formula.head)
-            source = self._one("formula_source", formula.head)
-            if not herbs or source is None:
-                continue
-            asked = drawn.choice(
-                (
-                    f"治宜{therapy}，请举出一首出自{source.tail}的方剂，并写出其组成。",
-                    f"若立法为{therapy}，{source.tail}中有哪首方剂可用？请举一首，并写出药物组成。",
-                )
-            )
-            why = f"{therapy}法适用于{target.tail}所致的病证。\n" if target else ""
-            answer = f"{formula.head}。\n{why}组成：{_listed(herbs)}。"
-            used = [formula, source, *herbs, *([target] if target else [])]
-            yield self._question("chain", formula, asked, answer, used, subject=(therapy, THERAPY))
+        return question_of("matching", fact, "\n".join([lead, *lines]), f"{'，'.join(answers)}。\n{why}", group)
 
     # Words
 
@@ -560,24 +378,3 @@ class Maker:
     def _grounds(self, fact: Fact) -> Sequence[Fact]:
         """What an answer says besides the fact itself."""
         return [fact] if fact.kind.prose else self.facts.of_head[fact.kind.name][fact.head]
-
-    def _question(
-        self,
-        task: str,
-        fact: Fact,
-        question: str,
-        answer: str,
-        used: Sequence[Fact],
-        subject: tuple[str, str] = ("", ""),
-    ) -> Question:
-        name, type_ = subject if subject[0] else (fact.head, fact.triple.head_type)
-        triples = tuple(dict.fromkeys(one.triple for one in used))
-        return Question(task, fact.kind.name, name, type_, question, answer, triples)
-
-
-def _listed(facts: Sequence[Fact]) -> str:
-    return "、".join(dict.fromkeys(fact.tail for fact in facts))
-
-
-def _draw(seed: int, *words: str) -> random.Random:
-    return random.Random(xxhash.xxh3_64_intdigest("\0".join((str(seed), *words)).encode()))

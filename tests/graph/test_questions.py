@@ -12,7 +12,8 @@ from datatools.checks.lexicon import shipped
 from datatools.graph.facts import Facts, facts_of, spelled
 from datatools.graph.graph import Graph, Triple
 from datatools.graph.kinds import BY_NAME, KINDS, generic
-from datatools.graph.questions import TASKS, Maker, Question
+from datatools.graph.question import Question
+from datatools.graph.questions import TASKS, Maker
 from datatools.graph.unlike import Unlike, groups
 
 COMPOSITIONS = {
