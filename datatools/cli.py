@@ -92,6 +92,8 @@ ReasoningEffort = Annotated[
 Lane = Annotated[str, typer.Option("--lane", help="sync, or batch: provider's batch files, cheaper, within a day.")]
 Poll = Annotated[float | None, typer.Option("--poll", help="Seconds between looks at a batch; 30 if not given.", min=0)]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again for rows that failed for good.")]
+PriceIn = Annotated[float | None, typer.Option("--price-in", help="Per million prompt tokens.", min=0)]
+PriceOut = Annotated[float | None, typer.Option("--price-out", help="Per million completion tokens.", min=0)]
 NoModel = Annotated[str | None, typer.Option("--model", help="Name of the model at --base-url, or transformers:PATH.")]
 Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder whose prompt files replace the shipped ones.")]
 
@@ -283,6 +285,8 @@ def dialogue(
     lane: Lane = "sync",
     poll: Poll = None,
     retry_failed: RetryFailed = False,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     prompts: Prompts = None,
     limit: Limit = None,
     seed: Seed = 0,
@@ -294,12 +298,57 @@ def dialogue(
     """Turn patient cases into consultations of several turns."""
     values = locals()
     from datatools.report.progress import Progress
-    from pipelines.asking import AskRun, taken
+    from pipelines.ask_items import AskRun, taken
     from pipelines.dialogue import dialogue as job
     from pipelines.dialogue_settings import DialogueSettings
 
     values["prompts"] = str(prompts) if prompts else None
     settings, run = taken(DialogueSettings, values), taken(AskRun, values)
+    return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
+
+
+@app.command()
+def consult(
+    inputs: Inputs,
+    out: Out,
+    recipe: Recipe = None,
+    model: NoModel = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
+    keep_human: Annotated[
+        float | None,
+        typer.Option("--keep-human", help="Judge human answers first, 1 to 5; those of this score or better stay."),
+    ] = None,
+    near_threshold: Annotated[
+        float, typer.Option("--near-threshold", help="Jaccard of questions that are near duplicates.")
+    ] = 0.8,
+    concurrency: Concurrency = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    prompts: Prompts = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Answer real patients' questions, and keep the good answers of humans."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from pipelines.ask_items import AskRun, taken
+    from pipelines.consult import ConsultSettings
+    from pipelines.consult import consult as job
+
+    values["prompts"] = str(prompts) if prompts else None
+    settings, run = taken(ConsultSettings, values), taken(AskRun, values)
     return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
 
 
@@ -353,10 +402,8 @@ def journal(
     export: Annotated[
         Path | None, typer.Option("--export", help="JSONL file for every raw reply and what it answers.")
     ] = None,
-    price_in: Annotated[float | None, typer.Option("--price-in", help="Per million prompt tokens.", min=0)] = None,
-    price_out: Annotated[
-        float | None, typer.Option("--price-out", help="Per million completion tokens.", min=0)
-    ] = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:

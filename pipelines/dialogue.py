@@ -23,7 +23,7 @@ from datatools.io.source import Fault, Source
 from datatools.llm.runner import Runner
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.asking import AskRun, Made, ask_all, provider_of, write_output
+from pipelines.ask_items import AskRun, Made, ask_all, provider_of, write_output
 from pipelines.dialogue_settings import DialogueSettings
 from pipelines.dialogue_turns import PATIENT, Talk, talk
 from pipelines.inputs import nothing_readable, sources_of

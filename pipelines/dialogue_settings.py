@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipelines.asking import RULES, AskSettings
+from pipelines.ask_items import RULES, AskSettings
 
 ROLES = ("doctor", "nurse", "pharmacist", "tcm")
 FROM = ("cases", "corpus", "kg", "rewrite")

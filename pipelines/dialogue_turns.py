@@ -16,7 +16,7 @@ from datatools.llm.errors import Failure
 from datatools.llm.reply import plain_text
 from datatools.llm.request import Reply, Request
 from datatools.llm.runner import Runner
-from pipelines.asking import Usage
+from pipelines.ask_items import Usage
 from pipelines.dialogue_settings import DialogueSettings
 from prompts.load import Prompt
 from schemas.case import ON_ASKING, VOLUNTEERED, Case

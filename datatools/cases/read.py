@@ -22,7 +22,7 @@ from schemas.document import Document, document_id
 from schemas.fields import name_of
 
 LONGEST_ARTICLE = 6000  # characters of an article that facts are looked for in: symptoms stand before surgery
-_AS_IT_IS = ReadOptions()
+_AS_IT_IS = ReadOptions(unanswered=True)
 _DEPARTMENT = ("department", "Department", "科室", "就诊科室")
 
 

@@ -26,6 +26,7 @@ class Summary:
     requests_total: dict[str, int] = field(default_factory=lambda: {"sent": 0, "retried": 0})
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})
     cost: float | None = 0.0  # null where the model's price is not known
+    saved: dict[str, float | None] | None = None  # calls, tokens and cost that were not needed; null where nothing was
     seconds: float = 0.0
     output: str | None = None
     trace: str | None = None
@@ -40,11 +41,12 @@ class Summary:
         return 3 if self.failed else 0
 
     def to_json(self) -> str:
-        """One JSON object; `error` only where there is one."""
+        """One JSON object; `error` and `saved` only where there is something to say."""
         values = asdict(self)
         del values["problems"]
-        if self.error is None:
-            del values["error"]
+        for name in ("error", "saved"):
+            if values[name] is None:
+                del values[name]
         return json.dumps(values, ensure_ascii=False)
 
     def to_text(self) -> str:
@@ -67,7 +69,17 @@ class Summary:
                 f"  requests {requests['sent']:,} sent, {requests['cached']:,} from the journal, "
                 f"{requests['retried']:,} retried; {tokens['prompt']:,} + {tokens['completion']:,} tokens"
             )
+        if self.saved:
+            lines.append(f"  saved    {_spared(self.saved)}")
         return "\n".join(lines)
+
+
+def _spared(saved: Mapping[str, float | None]) -> str:
+    """What was spared, and what finding that out took."""
+    shown = {name: number for name, number in saved.items() if number is not None}
+    spared = [f"{number:,} {name}" for name, number in shown.items() if not name.startswith("judge_")]
+    judging = [f"{number:,} {name[6:]}" for name, number in shown.items() if name.startswith("judge_")]
+    return f"{', '.join(spared)}; judging took {', '.join(judging)}"
 
 
 def _see(path: str | None) -> str:

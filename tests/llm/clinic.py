@@ -11,6 +11,7 @@ defect is planted where its rate and the seed say so.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,10 @@ class Clinic:
     def __call__(self, messages: Sequence[Message]) -> str:
         system = messages[0]["content"] if messages[0]["role"] == "system" else ""
         draw = random.Random(hashlib.blake2b(repr((self.seed, messages)).encode(), digest_size=8).digest())
+        if "评审" in system:
+            return self._judge(messages[-1]["content"])
+        if "在网上回答病人的问题" in system:
+            return self._answer(messages[-1]["content"], draw)
         if "扮演一位病人" in system:
             return self._patient(system, messages[1:], draw)
         return self._clinician(messages, draw)
@@ -131,6 +136,34 @@ class Clinic:
         return (
             f"关于“{words}”，从您说的情况看，还不能只凭文字下结论。{advice}。"
             f"如果{draw.choice(('三天', '一周'))}内没有好转，或者症状加重，请到医院相应科室面诊检查。\n[END]"
+        )
+
+    # The writer and the judge of answers
+
+    def _answer(self, question: str, draw: random.Random) -> str:
+        words = re.split(r"[。？！，?!,\n]", question.strip())[0][:24]
+        first = "请立即到医院急诊就诊，不要等待。" if URGENT.search(question) else ""
+        return (
+            f"{first}您提到“{words}”，先别太担心。这种情况常见的原因不止一种，和近期的休息、饮食、情绪都有关系，"
+            f"也要排除需要处理的疾病。{draw.choice(HARMLESS)}，把发作的时间和诱因记下来，方便面诊时说清楚。"
+            f"建议到相应科室做检查，明确原因后再用药，过敏史和正在服用的药物要告诉医生。"
+            f"如果{draw.choice(('三天', '一周'))}内没有缓解，或者出现高热、剧痛、意识不清，请马上去医院。"
+        )
+
+    def _judge(self, shown: str) -> str:
+        answer = shown.partition("\n\n回答：")[2].strip()
+        # Long answers that say when to see a doctor are good ones: as good a rule as any for a double.
+        score = (
+            1
+            + (len(answer) > 60)
+            + (len(answer) > 120)
+            + bool(re.search("医院|就诊|检查", answer))
+            + ("注意" in answer)
+        )
+        parts = dict.fromkeys(("accuracy", "safety", "completeness", "kindness", "score"), score)
+        return json.dumps(
+            {**parts, "reason": f"回答有{len(answer)}字，{'说明了何时就医' if score > 3 else '没有说清何时就医'}。"},
+            ensure_ascii=False,
         )
 
 

@@ -73,10 +73,20 @@ class AskRun:
     api_key_env: str = "OPENAI_API_KEY"
     lane: str = "sync"  # or batch: requests are sent as files
     poll: float | None = None  # seconds between two looks at a batch
+    price_in: float | None = None  # per million prompt tokens
+    price_out: float | None = None
 
     def __post_init__(self) -> None:
+        if (self.price_in is None) != (self.price_out is None):
+            raise ValueError("--price-in and --price-out: give both, per million tokens")
         if self.lane not in ("sync", "batch"):
             raise ValueError(f"--lane {self.lane}: must be sync or batch")
+
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float | None:
+        """What tokens cost; None where the price is not given."""
+        if self.price_in is None or self.price_out is None:
+            return None if prompt_tokens or completion_tokens else 0.0
+        return round((prompt_tokens * self.price_in + completion_tokens * self.price_out) / 1e6, 6)
 
 
 @dataclass
@@ -207,7 +217,7 @@ async def _ask_all(
                 error.summary = summary  # type: ignore[attr-defined] # what was sent until then is told all the same
                 raise
             finally:
-                _count(runner, summary)
+                _count(runner, run, summary)
 
 
 async def _write(
@@ -245,12 +255,12 @@ def _flush(writer: pa.RecordBatchWriter, schema: pa.Schema, rows: list[dict[str,
         rows.clear()
 
 
-def _count(runner: Runner, summary: Summary) -> None:
+def _count(runner: Runner, run: AskRun, summary: Summary) -> None:
     counters, total = runner.counters, runner.total()
     summary.requests = {"sent": counters.sent, "cached": counters.cached, "retried": counters.retried}
     summary.requests_total = {"sent": total.sent, "retried": total.retried}
     summary.tokens = {"prompt": counters.prompt_tokens, "completion": counters.completion_tokens}
-    summary.cost = None if counters.sent else 0.0
+    summary.cost = run.cost(counters.prompt_tokens, counters.completion_tokens)
 
 
 def write_output(place: Work, out: Path, schema: pa.Schema, summary: Summary) -> None:
