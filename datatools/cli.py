@@ -55,6 +55,9 @@ def _with_recipe(context: typer.Context, path: Path | None) -> Path | None:
 
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders or hf:org/name.", metavar="INPUT...")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Parquet file to write; its work folder stands beside it.")]
+Lexicon = Annotated[
+    str | None, typer.Option("--lexicon", help="More names of herbs, formulas and drugs: one a line, or a table.")
+]
 Recipe = Annotated[
     Path | None,
     typer.Option(
@@ -350,6 +353,63 @@ def consult(
     values["prompts"] = str(prompts) if prompts else None
     settings, run = taken(ConsultSettings, values), taken(AskRun, values)
     return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
+
+
+@app.command()
+def tcm(
+    graph: Annotated[str, typer.Argument(help="Graph: a file or folder of TSV, CSV, JSON Lines, JSON or parquet.")],
+    out: Out,
+    recipe: Recipe = None,
+    model: Annotated[str, typer.Option("--model", help="The built-in `rules`.")] = "rules",
+    per_entity: Annotated[int, typer.Option("--per-entity", help="Questions about every entity, at least.")] = 4,
+    types: Annotated[
+        str | None, typer.Option("--types", help="Types of entities to ask about, such as 方剂,中药; all by default.")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option("--tasks", help="Of cloze,choice,true_false,matching,chain; all by default.")
+    ] = None,
+    lexicon: Lexicon = None,
+    workers: Workers = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Ask about only so many entities.")] = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Turn a knowledge graph of Chinese medicine into questions and answers."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from pipelines import tcm as job
+
+    for name in ("types", "tasks"):
+        values[name] = tuple(word.strip() for word in values[name].split(",")) if values[name] else None
+    settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
+    return _report(job.tcm(graph, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
+
+
+@app.command()
+def check(
+    file: Annotated[str, typer.Argument(help="Conversations: parquet, JSON Lines, JSON, CSV, …")],
+    out: Out,
+    recipe: Recipe = None,
+    graph: Annotated[str | None, typer.Option("--graph", help="Graph that claims are held against.")] = None,
+    lexicon: Lexicon = None,
+    workers: Workers = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Check conversations without a model: numbers, names, doses, incompatible herbs, leaks, red flags."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from pipelines import check as job
+
+    settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
+    return _report(job.check(file, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
 
 
 @app.command()

@@ -23,6 +23,23 @@ CHECKS = pa.struct(
     ]
 )
 
+# What `datatools check` and the jobs on Chinese medicine add: the fields above, and these.
+MEDICAL = (
+    field("turns", pa.int32(), "turns of the conversation, a system message not counted"),
+    field("entities", pa.int32(), "different herbs, formulas and drugs that the answer names"),
+    field("entities_missing", pa.int32(), "of these, neither in the source nor in the question; null without a source"),
+    field("herbs_unknown", pa.int32(), "names with a weight in a prescription that stand in no lexicon"),
+    field("incompatible", pa.int32(), "pairs of 十八反 and 十九畏 within one prescription"),
+    field("doses", pa.int32(), "doses in grams of herbs whose usual range is known"),
+    field("doses_unusual", pa.int32(), "of these, outside the usual range"),
+    field("red_flags", pa.int32(), "red flags in what the patient says"),
+    field("role_leaks", pa.int32(), "phrases, labels and turns that belong to the other side"),
+    field("claims_true", pa.int32(), "claims the graph makes too; null without a graph, as the next two"),
+    field("claims_contradicted", pa.int32(), "claims the graph contradicts"),
+    field("claims_unknown", pa.int32(), "claims the graph knows nothing of"),
+)
+MEDICAL_CHECKS = pa.struct([*CHECKS, *MEDICAL])
+
 USAGE = pa.struct([pa.field("prompt_tokens", pa.int64()), pa.field("completion_tokens", pa.int64())])
 
 CONVERSATION = schema(
@@ -39,4 +56,17 @@ CONVERSATION = schema(
     field("checks", CHECKS, "values of the checks that need no model"),
     field("flags", pa.list_(pa.string()), "names of checks that fired"),
     field("usage", USAGE, "tokens billed for this row; null where no model was called"),
+)
+
+# Whoever reads a Conversation by the names of its fields can read these too.
+CHECKED_CONVERSATION = CONVERSATION.set(
+    CONVERSATION.get_field_index("checks"),
+    field("checks", MEDICAL_CHECKS, "values of the checks that need no model"),
+)
+
+TRIPLES = pa.list_(
+    pa.struct([pa.field("head", pa.string()), pa.field("relation", pa.string()), pa.field("tail", pa.string())])
+)
+TCM_CONVERSATION = CHECKED_CONVERSATION.append(
+    field("triples", TRIPLES, "statements of the graph that question and answer rest on, as the graph has them")
 )

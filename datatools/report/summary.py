@@ -33,6 +33,9 @@ class Summary:
     failed_rows: str | None = None
     work: str | None = None
     error: str | None = None
+    unit: str = "documents"  # what was read, in words; not part of the JSON
+    flags: dict[str, int] | None = None  # flag → rows, where a job says so; in the JSON only then
+    notes: list[str] = field(default_factory=list)  # lines of the screen below the figures; not part of the JSON
     problems: list[str] = field(default_factory=list)  # a line each for what could not be read; not part of the JSON
 
     @property
@@ -41,10 +44,10 @@ class Summary:
         return 3 if self.failed else 0
 
     def to_json(self) -> str:
-        """One JSON object; `error` and `saved` only where there is something to say."""
+        """One JSON object; `error`, `flags` and `saved` only where there are any."""
         values = asdict(self)
-        del values["problems"]
-        for name in ("error", "saved"):
+        del values["problems"], values["notes"], values["unit"]
+        for name in ("error", "flags", "saved"):
             if values[name] is None:
                 del values[name]
         return json.dumps(values, ensure_ascii=False)
@@ -52,7 +55,7 @@ class Summary:
     def to_text(self) -> str:
         """One screen for a person."""
         lines = [
-            f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} documents in {self.seconds:.1f} s"
+            f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} {self.unit} in {self.seconds:.1f} s"
         ]
         if self.output:
             lines.append(f"  output   {self.output}")
@@ -71,7 +74,7 @@ class Summary:
             )
         if self.saved:
             lines.append(f"  saved    {_spared(self.saved)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def _spared(saved: Mapping[str, float | None]) -> str:

@@ -1,0 +1,559 @@
+"""Questions made from facts by rules: cloze, choice, true or false, matching, and chains of two or more steps.
+
+Answers hold by construction. Which phrasing, which distractors and which order is a hash of the seed and of what is
+asked, so the same graph and seed give the same questions whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import xxhash
+
+from datatools.graph.facts import Fact, Facts
+from datatools.graph.graph import DISEASE, FORMULA, HERB, LABELS, SYNDROME, THERAPY, Triple
+from datatools.graph.kinds import Kind
+from datatools.graph.near import NEAR, NearIndex
+from datatools.graph.unlike import Unlike, same_type
+
+TASKS = ("cloze", "choice", "true_false", "matching", "chain")
+VERSION = 1
+_LETTERS = "ABCDEFGH"
+_TRIES = 80  # draws for a distractor before a question is given up
+_LONGEST_OPTION = 70
+_SUFFIX = re.compile("(?:证|病|汤|散|丸|饮|丹|法)$")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its answer, the triples it rests on, and the entity it is about."""
+
+    task: str
+    kind: str
+    subject: str
+    subject_type: str
+    question: str
+    answer: str
+    triples: tuple[Triple, ...]
+
+
+class Maker:
+    """Makes the questions of one graph."""
+
+    def __init__(self, facts: Facts, seed: int = 0) -> None:
+        self.facts, self._seed = facts, seed
+        self._unlike = Unlike(facts)
+        self._tails = {kind: list(found) for kind, found in facts.of_tail.items()}
+        self._heads = {kind: list(found) for kind, found in facts.of_head.items()}
+        self._types = {name: type_ for type_, names in facts.entities.items() for name in names}
+        self._makers: dict[str, Callable[[str, random.Random], Iterator[Question]]] = {
+            "cloze": self._clozes,
+            "choice": self._choices,
+            "true_false": self._statements,
+            "matching": self._matchings,
+            "chain": self._chains,
+        }
+
+    def questions(self, entity: str, tasks: Sequence[str], most: int) -> list[Question]:
+        """Up to `most` questions about an entity, none nearly equal to another, the tasks taking turns.
+
+        Which task begins is drawn by the entity's name.
+        """
+        first = _draw(self._seed, "first", entity).randrange(len(tasks))
+        order = [*tasks[first:], *tasks[:first]]
+        streams = {task: self._makers[task](entity, _draw(self._seed, task, entity)) for task in order}
+        made: list[Question] = []
+        index = NearIndex(NEAR, Counter())
+        while streams and len(made) < most:
+            for task in list(streams):
+                found = next((new for new in streams[task] if index.add("", new.question) is None), None)
+                if found is None:
+                    del streams[task]
+                elif len(made) < most:
+                    made.append(found)
+        return made
+
+    def _facts_about(self, entity: str, drawn: random.Random) -> list[Fact]:
+        """Facts of an entity, its kinds taking turns, so that one with many tails does not crowd out the others."""
+        by_kind = [list(self.facts.of_head[kind][entity]) for kind in self.facts.kinds_of.get(entity, ())]
+        for found in by_kind:
+            drawn.shuffle(found)
+        drawn.shuffle(by_kind)
+        return [
+            found[turn] for turn in range(max(map(len, by_kind), default=0)) for found in by_kind if turn < len(found)
+        ]
+
+    # Cloze
+
+    def _clozes(self, entity: str, drawn: random.Random) -> Iterator[Question]:
+        for fact in self._facts_about(entity, drawn):
+            made = self._named_cloze(fact, drawn) if fact.kind.prose else self._list_cloze(fact, drawn)
+            if made:
+                yield made
+
+    def _list_cloze(self, fact: Fact, drawn: random.Random) -> Question | None:
+        kind, head = fact.kind, fact.head
+        every = self.facts.of_head[kind.name][head]
+        others = [other.tail for other in every if other.tail != fact.tail]
+        if kind.name == "composition":
+            if head in self.facts.damaged or not 2 <= len(others) <= 14:
+                return None
+            listed = "、".join(others)
+            asked = drawn.choice(
+                (
+                    f"填空：{head}由{listed}和____组成。",
+                    f"补全方剂组成：{head}的药物组成为{listed}、____。",
+                    f"{head}的组成除{listed}外，还有一味药，请填出：____。",
+                    f"方剂{head}所用药物为：{listed}、____。空缺处应填哪味药？",
+                )
+            )
+        elif len(every) == 1 and kind.blanks:
+            asked = "填空：" + drawn.choice(kind.blanks).format(head=head)
+        elif others and not kind.prose and kind.name not in ("alias",):
+            listed = "、".join(others)
+            label = kind.label
+            asked = drawn.choice(
+                (
+                    f"填空：{head}的{label}有{listed}和____。",
+                    f"补全：{head}的{label}包括{listed}、____。",
+                    f"{head}的{label}，除{listed}外还有____。请填空。",
+                )
+            )
+        elif kind.name == "alias" and len(every) == 1:
+            asked = f"填空：{head}的别名是____。"
+        else:
+            return None
+        answer = f"{fact.tail}。{self._all(kind, head)}"
+        triples = every if others and kind.name != "alias" else [fact]
+        return self._question("cloze", fact, asked, answer, triples)
+
+    def _named_cloze(self, fact: Fact, drawn: random.Random) -> Question | None:
+        """A description whose name is to be given, or one of a syndrome with its tongue or pulse left out."""
+        label = LABELS.get(fact.triple.head_type, "名称")
+        if fact.kind.name == "syndrome_features":
+            signs = re.findall("(?:舌质|舌苔|脉)[^，、；。]{1,8}", fact.tail)
+            if signs:
+                sign = drawn.choice(signs)
+                stem = re.match("舌质|舌苔|脉", sign)
+                assert stem is not None
+                gap = fact.tail.replace(sign, f"{stem[0]}____", 1)
+                asked = f"填空：{fact.head}的临床特征为{gap}。"
+                return self._question(
+                    "cloze", fact, asked, f"{sign[len(stem[0]) :]}。{fact.head}的临床特征为{fact.tail}。", [fact]
+                )
+        if self._gives_away(fact) or len(self.facts.of_tail[fact.kind.name][fact.tail]) > 1:
+            return None
+        lead = {"therapy_for": "适用于" + fact.tail + "所致病证的治法是"}.get(fact.kind.name)
+        asked = drawn.choice(
+            (
+                f"填空：{lead}____。" if lead else f"填空：{fact.kind.label}为“{fact.tail}”的{label}是____。",
+                f"根据{fact.kind.label}写出{label}名称：“{fact.tail}”——____。",
+            )
+        )
+        return self._question(
+            "cloze", fact, asked, f"{fact.head}。{self._state(fact.kind, fact.head, fact.tail)}。", [fact]
+        )
+
+    # Choice
+
+    def _choices(self, entity: str, drawn: random.Random) -> Iterator[Question]:
+        for fact in self._facts_about(entity, drawn):
+            ways = [self._choose_tail, self._choose_head]
+            if fact.kind.name in ("composition", "meridian"):
+                ways.append(self._choose_several)
+            drawn.shuffle(ways)
+            for way in ways:
+                made = way(fact, drawn)
+                if made:
+                    yield made
+                    break
+
+    def _choose_tail(self, fact: Fact, drawn: random.Random) -> Question | None:
+        kind = fact.kind
+        if (
+            not kind.asks
+            or len(fact.tail) > _LONGEST_OPTION
+            or (kind.name == "composition" and fact.head in self.facts.damaged)
+        ):
+            return None
+        wrong = self._wrong_tails(fact, 3, drawn)
+        if len(wrong) < 3:
+            return None
+        return self._choice(fact, drawn.choice(kind.asks).format(head=fact.head), [fact.tail], wrong, drawn)
+
+    def _choose_head(self, fact: Fact, drawn: random.Random) -> Question | None:
+        kind = fact.kind
+        if not kind.backs or self._gives_away(fact):
+            return None
+        wrong = self._wrong_heads(fact, 3, drawn)
+        if len(wrong) < 3:
+            return None
+        return self._choice(fact, drawn.choice(kind.backs).format(tail=fact.tail), [fact.head], wrong, drawn)
+
+    def _choose_several(self, fact: Fact, drawn: random.Random) -> Question | None:
+        kind, every = fact.kind, self.facts.of_head[fact.kind.name][fact.head]
+        count = min(len(every), drawn.randint(2, 4))
+        if count < 2 or fact.head in self.facts.damaged:
+            return None
+        right = [fact.tail, *drawn.sample([other.tail for other in every if other.tail != fact.tail], count - 1)]
+        wrong = self._wrong_tails(fact, 5 - count, drawn)
+        if len(wrong) < 5 - count:
+            return None
+        asked = (
+            drawn.choice(("下列药物中，属于{head}组成的有哪些？（多选）", "{head}的组成包括下列哪几味药？（多选）"))
+            if kind.name == "composition"
+            else drawn.choice(("{head}的归经包括下列哪几项？（多选）", "下列各经中，{head}所归的有哪些？（多选）"))
+        )
+        return self._choice(fact, asked.format(head=fact.head), right, wrong, drawn)
+
+    def _choice(
+        self,
+        fact: Fact,
+        asked: str,
+        right: Sequence[str],
+        wrong: Sequence[str],
+        drawn: random.Random,
+    ) -> Question:
+        options = [*right, *wrong]
+        drawn.shuffle(options)
+        lines = [f"{letter}. {option}" for letter, option in zip(_LETTERS, options, strict=False)]
+        letters = "".join(letter for letter, option in zip(_LETTERS, options, strict=False) if option in right)
+        why = (
+            self._all(fact.kind, fact.head)
+            if len(right) > 1 or not fact.kind.prose
+            else f"{self._state(fact.kind, fact.head, fact.tail)}。"
+        )
+        named = f". {right[0]}" if len(right) == 1 else ""
+        answer = f"{letters}{named}\n{why}"
+        return self._question("choice", fact, "\n".join([asked, *lines]), answer, self._grounds(fact))
+
+    def _wrong_tails(self, fact: Fact, count: int, drawn: random.Random) -> list[str]:
+        """Tails of the same kind and type that are surely not true of the head, and unlike one another."""
+        pool, found = self._tails[fact.kind.name], list[str]()
+        typed = fact.kind.name == "alias"
+        for _ in range(min(_TRIES, 8 * len(pool))):
+            tail = drawn.choice(pool)
+            if tail in found or len(tail) > _LONGEST_OPTION or not self._unlike(fact.kind, fact.head, tail):
+                continue
+            if typed and not any(same_type(other, fact) for other in self.facts.of_tail["alias"][tail]):
+                continue
+            if fact.kind.name == "nature" and any(not self._unlike(fact.kind, "", tail, [other]) for other in found):
+                continue
+            found.append(tail)
+            if len(found) == count:
+                break
+        if fact.kind.name == "nature":  # there are three sides only: 寒凉, 温热, 平
+            return self._wrong_natures(fact, drawn)
+        return found
+
+    def _wrong_natures(self, fact: Fact, drawn: random.Random) -> list[str]:
+        found = [tail for tail in ("寒", "热", "温", "平", "凉") if self._unlike(fact.kind, fact.head, tail)]
+        drawn.shuffle(found)
+        return found[:3]
+
+    def _wrong_heads(self, fact: Fact, count: int, drawn: random.Random) -> list[str]:
+        """Heads of the same type of which the tail is surely not true, unlike the right one by name and description."""
+        pool, found = self._heads[fact.kind.name], list[str]()
+        core = set(_SUFFIX.sub("", fact.head))
+        for _ in range(_TRIES):
+            head = drawn.choice(pool)
+            if head == fact.head or head in found or self._types.get(head) != fact.triple.head_type:
+                continue
+            if not self._unlike(fact.kind, head, fact.tail):
+                continue
+            if fact.kind.prose and (len(core & set(head)) > 1 or _SUFFIX.sub("", head) in fact.tail):
+                continue
+            found.append(head)
+            if len(found) == count:
+                break
+        return found
+
+    def _gives_away(self, fact: Fact) -> bool:
+        """Whether what is told holds the name that is asked for."""
+        core = _SUFFIX.sub("", fact.head)
+        return (
+            core in fact.tail or fact.tail in core or (fact.kind.name == "alias" and bool(set(core) & set(fact.tail)))
+        )
+
+    # True or false
+
+    def _statements(self, entity: str, drawn: random.Random) -> Iterator[Question]:
+        for fact in self._facts_about(entity, drawn):
+            if fact.kind.prose and len(fact.tail) > 90:
+                continue
+            holds = drawn.random() < 0.5
+            tail = fact.tail
+            if not holds:
+                wrong = self._wrong_tails(fact, 1, drawn)
+                if not wrong or (fact.kind.name == "composition" and entity in self.facts.damaged):
+                    continue
+                tail = wrong[0]
+            said = drawn.choice(fact.kind.states).format(head=fact.head, tail=tail)
+            lead = drawn.choice(
+                (
+                    "判断正误：{}。",
+                    "判断下列说法是否正确：{}。",
+                    "请判断对错：{}。",
+                    "“{}。”这种说法对吗？",
+                    "下面的说法正确吗？{}。",
+                )
+            )
+            why = (
+                f"{self._state(fact.kind, fact.head, fact.tail)}。"
+                if fact.kind.prose
+                else self._all(fact.kind, fact.head)
+            )
+            denied = f"{why[:-1]}，不含{tail}。" if fact.kind.name == "composition" and not holds else why
+            answer = f"{'正确' if holds else '错误'}。{denied}"
+            yield self._question("true_false", fact, lead.format(said), answer, self._grounds(fact))
+
+    # Matching
+
+    def _matchings(self, entity: str, drawn: random.Random) -> Iterator[Question]:
+        kinds = [kind for kind in self.facts.kinds_of.get(entity, ()) if kind not in ("flavour",)]
+        drawn.shuffle(kinds)
+        for name in kinds:
+            found = self.facts.of_head[name][entity]
+            kind = found[0].kind
+            if kind.name == "composition" or (kind.name == "nature" and entity):
+                continue
+            fact = drawn.choice(found)
+            group = self._group(fact, drawn)
+            if len(group) == 4:
+                yield self._matching(kind, group, fact, drawn)
+
+    def _group(self, fact: Fact, drawn: random.Random) -> list[Fact]:
+        """Four facts of one kind and type whose tails can only belong to their own heads."""
+        kind, group = fact.kind, [fact]
+        if len(fact.tail) > _LONGEST_OPTION or self._gives_away(fact):
+            return group
+        pool = self._heads[kind.name]
+        for _ in range(_TRIES):
+            other = drawn.choice(self.facts.of_head[kind.name][drawn.choice(pool)])
+            if len(other.tail) > _LONGEST_OPTION or not same_type(fact, other) or self._gives_away(other):
+                continue
+            if all(
+                other.head != one.head
+                and self._unlike(kind, one.head, other.tail)
+                and self._unlike(kind, other.head, one.tail)
+                for one in group
+            ):
+                group.append(other)
+                if len(group) == 4:
+                    break
+        return group
+
+    def _matching(self, kind: Kind, group: list[Fact], fact: Fact, drawn: random.Random) -> Question:
+        left, right = list(group), list(group)
+        drawn.shuffle(left)
+        drawn.shuffle(right)
+        label = LABELS.get(fact.triple.head_type, "项目")
+        lead = drawn.choice(
+            (
+                f"请将下列{label}与其{kind.label}配对：",
+                f"配对题：为下列{label}选出对应的{kind.label}。",
+                f"下列{label}各对应哪一项{kind.label}？请逐一配对。",
+            )
+        )
+        lines = [f"{number}. {one.head}" for number, one in enumerate(left, 1)]
+        lines += [f"{letter}. {one.tail}" for letter, one in zip(_LETTERS, right, strict=False)]
+        answers = [f"{number}—{_LETTERS[right.index(one)]}" for number, one in enumerate(left, 1)]
+        why = "\n".join(f"{self._state(kind, one.head, one.tail)}。" for one in left)
+        return self._question("matching", fact, "\n".join([lead, *lines]), f"{'，'.join(answers)}。\n{why}", group)
+
+    # Chains
+
+    def _chains(self, entity: str, drawn: random.Random) -> Iterator[Question]:
+        type_ = self._types.get(entity, "")
+        ways = {
+            FORMULA: (self._case_to_formula, self._formula_to_herb),
+            HERB: (self._herb_to_use,),
+            SYNDROME: (self._cause_to_features, self._syndrome_to_herbs),
+            DISEASE: (self._disease_to_herbs, self._cause_to_features),
+            THERAPY: (self._therapy_to_herbs,),
+        }.get(type_, ())
+        for way in drawn.sample(ways, len(ways)):
+            yield from way(entity, drawn)
+
+    def _one(self, kind: str, head: str) -> Fact | None:
+        found = self.facts.of_head.get(kind, {}).get(head)
+        return found[0] if found else None
+
+    def _every(self, kind: str, head: str) -> list[Fact]:
+        return self.facts.of_head.get(kind, {}).get(head, [])
+
+    def _herbs(self, formula: str) -> list[Fact]:
+        """The whole composition of a formula, or nothing."""
+        return [] if formula in self.facts.damaged else self._every("composition", formula)
+
+    def _case_to_formula(self, formula: str, drawn: random.Random) -> Iterator[Question]:
+        """Signs → therapy → formula → herbs."""
+        case, functions, herbs = (
+            self._one("formula_indication", formula),
+            self._every("formula_function", formula),
+            self._herbs(formula),
+        )
+        if case is None or not functions or not herbs or self._gives_away(case):
+            return
+        source = self._one("formula_source", formula)
+        asked = drawn.choice(
+            (
+                f"患者证见：{case.tail}。请按“立法—选方—用药”的思路作答。",
+                f"某患者{case.tail}。试述治法、所选方剂及其药物组成。",
+                f"证属“{case.tail}”，请依次写出治法、方名和组成药物。",
+            )
+        )
+        said = f"（{source.tail}）" if source else ""
+        answer = f"立法：{_listed(functions)}。\n选方：{formula}{said}。\n用药：{_listed(herbs)}。"
+        used = [case, *functions, *([source] if source else []), *herbs]
+        yield self._question("chain", case, asked, answer, used)
+
+    def _formula_to_herb(self, formula: str, drawn: random.Random) -> Iterator[Question]:
+        """Formula → one of its herbs → what the herb does."""
+        for herb in drawn.sample(self._every("composition", formula), len(self._every("composition", formula))):
+            functions, channels = self._every("herb_function", herb.tail), self._every("meridian", herb.tail)
+            if not functions or not channels:
+                continue
+            asked = drawn.choice(
+                (
+                    f"{formula}中用到了{herb.tail}，请说明{herb.tail}的归经和功效。",
+                    f"试析{formula}中{herb.tail}一药：它归哪些经，有什么功效？",
+                    f"{herb.tail}是{formula}的组成药物之一，它的归经与功效分别是什么？",
+                )
+            )
+            known = f"归经：{herb.tail}归{_listed(channels)}。\n功效：{_listed(functions)}。"
+            answer = f"{formula}的组成中含有{herb.tail}。\n{known}"
+            yield self._question("chain", herb, asked, answer, [herb, *channels, *functions])
+
+    def _herb_to_use(self, herb: str, drawn: random.Random) -> Iterator[Question]:
+        """Nature and channels → functions → indications."""
+        natures, channels, functions = (self._every(kind, herb) for kind in ("nature", "meridian", "herb_function"))
+        use = self._one("herb_indication", herb)
+        if not (natures and channels and functions and use):
+            return
+        flavours = self._every("flavour", herb)
+        asked = drawn.choice(
+            (
+                f"请由性味、归经推及功效、主治，说明中药{herb}的应用。",
+                f"按“性味—归经—功效—主治”的思路介绍{herb}。",
+                f"{herb}的性味归经如何？由此有哪些功效，用于哪些病证？",
+            )
+        )
+        taste = "、".join(fact.tail for fact in flavours)
+        answer = (
+            f"性味：{f'味{taste}，' if taste else ''}性{_listed(natures)}。\n归经：归{_listed(channels)}。\n"
+            f"功效：{_listed(functions)}。\n主治：{use.tail}。"
+        )
+        yield self._question("chain", use, asked, answer, [*flavours, *natures, *channels, *functions, use])
+        formulas = self.facts.of_tail.get("composition", {}).get(herb, [])
+        for formula in drawn.sample(formulas, min(2, len(formulas))):
+            source = self._one("formula_source", formula.head)
+            functions_of = self._every("formula_function", formula.head)
+            if source and functions_of:
+                asked = f"请举出一首含有{herb}且出自{source.tail}的方剂，并说明其功用。"
+                known = f"出处：{source.tail}。\n功用：{_listed(functions_of)}。"
+                answer = f"{formula.head}。\n组成：{formula.head}的组成中含有{herb}。\n{known}"
+                yield self._question("chain", formula, asked, answer, [formula, source, *functions_of], subject=herb)
+
+    def _cause_to_features(self, entity: str, drawn: random.Random) -> Iterator[Question]:
+        """Mechanism → signs."""
+        stem = "syndrome" if self._types[entity] == SYNDROME else "disease"
+        cause, signs = self._one(f"{stem}_cause", entity), self._one(f"{stem}_features", entity)
+        if cause is None or signs is None:
+            return
+        asked = drawn.choice(
+            (
+                f"试述{entity}的病机，并说明由此产生的临床表现。",
+                f"{entity}是怎样形成的？临床上有哪些表现？",
+                f"请从病机到临床表现，说明什么是{entity}。",
+                f"简述{entity}的病因病机与临床特征。",
+            )
+        )
+        answer = f"病机：{cause.tail}。\n临床表现：{signs.tail}。"
+        yield self._question("chain", signs, asked, answer, [cause, signs])
+
+    def _disease_to_herbs(self, disease: str, drawn: random.Random) -> Iterator[Question]:
+        """Disease → syndrome → therapy → formula → herbs."""
+        for syndrome in self._every("disease_syndrome", disease):
+            yield from self._treated(f"{disease}辨证为{syndrome.tail}", syndrome.tail, [syndrome], drawn, disease)
+
+    def _syndrome_to_herbs(self, syndrome: str, drawn: random.Random) -> Iterator[Question]:
+        yield from self._treated(f"患者辨证为{syndrome}", syndrome, [], drawn, syndrome)
+
+    def _treated(
+        self, said: str, syndrome: str, before: list[Fact], drawn: random.Random, subject: str
+    ) -> Iterator[Question]:
+        therapies = self._every("syndrome_therapy", syndrome)
+        for formula in self._every("syndrome_formula", syndrome):
+            herbs = self._herbs(formula.tail)
+            if not herbs:
+                continue
+            functions = self._every("formula_function", formula.tail)
+            asked = drawn.choice((f"{said}，请写出治法、代表方及其药物组成。", f"{said}，应如何立法、选方、用药？"))
+            way = therapies or functions
+            if not way:
+                continue
+            answer = f"治法：{_listed(way)}。\n选方：{formula.tail}。\n用药：{_listed(herbs)}。"
+            yield self._question("chain", formula, asked, answer, [*before, *way, formula, *herbs], subject=subject)
+
+    def _therapy_to_herbs(self, therapy: str, drawn: random.Random) -> Iterator[Question]:
+        """Therapy → a formula that follows it → its herbs."""
+        formulas = self.facts.of_tail.get("formula_function", {}).get(therapy, [])
+        target = self._one("therapy_for", therapy)
+        for formula in drawn.sample(formulas, min(3, len(formulas))):
+            herbs = self._herbs(formula.head)
+            source = self._one("formula_source", formula.head)
+            if not herbs or source is None:
+                continue
+            asked = drawn.choice(
+                (
+                    f"治宜{therapy}，请举出一首出自{source.tail}的方剂，并写出其组成。",
+                    f"若立法为{therapy}，{source.tail}中有哪首方剂可用？请举一首，并写出药物组成。",
+                )
+            )
+            why = f"{therapy}法适用于{target.tail}所致的病证。\n" if target else ""
+            answer = f"{formula.head}。\n{why}组成：{_listed(herbs)}。"
+            used = [formula, source, *herbs, *([target] if target else [])]
+            yield self._question("chain", formula, asked, answer, used, subject=therapy)
+
+    # Words
+
+    def _state(self, kind: Kind, head: str, tail: str) -> str:
+        return kind.states[0].format(head=head, tail=tail)
+
+    def _all(self, kind: Kind, head: str) -> str:
+        """One sentence with all that the graph says of a head under a kind."""
+        tails = self.facts.tails(kind.name, head)
+        if kind.name == "composition" and head not in self.facts.damaged:
+            return f"{head}由{'、'.join(tails)}组成。"
+        listed = "、".join(tails)
+        return {
+            "meridian": f"{head}归{listed}。",
+            "flavour": f"{head}味{listed}。",
+            "herb_function": f"{head}的功效为{listed}。",
+            "formula_function": f"{head}的功用为{listed}。",
+            "alias": f"{head}又称{listed}。",
+        }.get(kind.name) or f"{self._state(kind, head, listed)}。"
+
+    def _grounds(self, fact: Fact) -> Sequence[Fact]:
+        """What an answer says besides the fact itself."""
+        return [fact] if fact.kind.prose else self.facts.of_head[fact.kind.name][fact.head]
+
+    def _question(
+        self, task: str, fact: Fact, question: str, answer: str, used: Sequence[Fact], subject: str = ""
+    ) -> Question:
+        subject = subject or fact.head
+        triples = tuple(dict.fromkeys(one.triple for one in used))
+        return Question(task, fact.kind.name, subject, self._types.get(subject, ""), question, answer, triples)
+
+
+def _listed(facts: Sequence[Fact]) -> str:
+    return "、".join(dict.fromkeys(fact.tail for fact in facts))
+
+
+def _draw(seed: int, *words: str) -> random.Random:
+    return random.Random(xxhash.xxh3_64_intdigest("\0".join((str(seed), *words)).encode()))
