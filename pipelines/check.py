@@ -25,7 +25,7 @@ from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work
 from datatools.graph.facts import facts_of
-from datatools.graph.known import known_of
+from datatools.graph.known import known_of, with_names_of
 from datatools.graph.read import read_graph
 from datatools.io.atomic import parquet_writer
 from datatools.io.files import discover
@@ -222,12 +222,11 @@ def _row(document: Document) -> dict[str, Any] | Fault:
         return Fault(f"{document.source}:{document.offset}", "no question and answer there", rule="malformed_row")
     fields = meta.get("fields", {})
     said = next((fields[name] for name in SOURCE_COLUMNS if fields.get(name)), None)
-    asked = "\n".join(turn["content"] for turn in messages if turn["role"] == "user")
     return {
         "id": document.id,
         "messages": messages,
         "task": fields.get("task", ""),
-        "language": document.language or language_of(asked),
+        "language": document.language or _language(messages),
         "source_id": "",
         "source": document.source,
         "source_type": document.source_type or "other",
@@ -237,6 +236,12 @@ def _row(document: Document) -> dict[str, Any] | Fault:
         "usage": None,
         "source_text": said,
     }
+
+
+def _language(messages: list[dict[str, str]]) -> str:
+    """The language of the questions; a short one in Latin script is told with the answers' help."""
+    asked = language_of("\n".join(turn["content"] for turn in messages if turn["role"] == "user"))
+    return asked if asked in ("zh", "lzh", "ja", "ko") else language_of("\n".join(turn["content"] for turn in messages))
 
 
 def _is_conversation(source: Source) -> bool:
@@ -271,7 +276,7 @@ def _knowledge(lexicon_path: str | None, graph_path: str | None, _digest: str) -
     if not graph_path:
         return Knowledge(lexicon)
     graph = read_graph(graph_path)
-    lexicon = lexicon.with_names(graph.lexicon())
+    lexicon = with_names_of(graph, lexicon)
     return Knowledge(lexicon, known_of(facts_of(graph, lexicon), lexicon))
 
 

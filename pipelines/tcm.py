@@ -25,7 +25,7 @@ from datatools.engine.units import Unit, identity
 from datatools.engine.work import Work, open_work
 from datatools.graph.facts import Facts, facts_of, spelled
 from datatools.graph.graph import LABELS, Graph
-from datatools.graph.known import known_of
+from datatools.graph.known import known_of, with_names_of
 from datatools.graph.near import NEAR, NearIndex, gram_counts
 from datatools.graph.questions import TASKS, VERSION, Maker, Question
 from datatools.graph.read import read_graph
@@ -133,7 +133,7 @@ def load(graph: str, lexicon: str | None, _digest: str) -> Loaded:
     read = read_graph(graph)
     words = shipped().with_file(Path(lexicon)) if lexicon else shipped()
     facts = facts_of(read, words)
-    words = words.with_names(read.lexicon())
+    words = with_names_of(read, words)
     return Loaded(read, facts, Knowledge(words, known_of(facts, words)))
 
 

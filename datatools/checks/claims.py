@@ -35,6 +35,15 @@ _SIDES = {
 }
 
 
+# Herbs that stand for one another in the formulas of different times, and what is taken with many a decoction.
+_KIN = tuple(
+    frozenset(line.split())
+    for line in ("芍药 白芍 赤芍", "犀角 水牛角", "木通 川木通 通草", "竹叶 淡竹叶", "沙参 南沙参 北沙参", "人参 党参", "半夏 天南星",
+                 "芒硝 玄明粉", "贝母 川贝母 浙贝母", "滑石 滑石粉", "石膏 寒水石", "厚朴 厚朴花", "桂枝 肉桂", "干姜 生姜 炮姜", "茯苓 赤茯苓 茯神")
+)  # fmt: skip
+_TAKEN_WITH = frozenset("生姜 大枣 蜂蜜 薄荷 粳米 葱白 灯心草".split())
+
+
 class Claims(NamedTuple):
     """Counts of claims, and the contradicted ones in words."""
 
@@ -84,8 +93,18 @@ def _herbs(text: str, mentions: list[Mention], known: Known) -> Iterator[tuple[s
                 break
             run.append(herb)
         for herb in run:
-            herbs = known.herbs.get(formula.name)
-            yield f"{formula.name}+{herb.name}", herb.name in herbs if herbs else None
+            yield f"{formula.name}+{herb.name}", _has(known.herbs.get(formula.name), herb.name)
+
+
+def _has(herbs: frozenset[str] | None, herb: str) -> bool | None:
+    """Whether a formula has a herb; None where nobody knows, or it has one of nearly that name (地黄, 熟地黄)."""
+    if not herbs:
+        return None
+    if herb in herbs:
+        return True
+    kin = next((group for group in _KIN if herb in group), frozenset())
+    near = herb in _TAKEN_WITH or any(other in kin or herb in other or other in herb for other in herbs)
+    return None if near else False
 
 
 def _properties(text: str, mentions: list[Mention], known: Known) -> Iterator[tuple[str, bool | None]]:
@@ -101,7 +120,10 @@ def _properties(text: str, mentions: list[Mention], known: Known) -> Iterator[tu
         if (nature := _NATURE.search(text, herb.end, end)) and not _NEGATED.search(text, herb.end, nature.start()):
             natures = known.natures.get(herb.name)
             sides = {_SIDES[item] for item in natures} if natures else set()
-            yield f"{herb.name}:{nature['nature']}", _SIDES[nature["nature"]] in sides if sides else None
+            side = _SIDES[nature["nature"]]
+            # 平 of one book is 微温 of another: only hot against cold is a contradiction.
+            opposed = side != "even" and sides and sides <= {"cold", "warm"} - {side}
+            yield f"{herb.name}:{nature['nature']}", True if side in sides else False if opposed else None
         if (said := _CHANNELS.search(text, herb.end, end)) and not _NEGATED.search(text, herb.end, said.start()):
             channels = known.channels.get(herb.name)
             for channel in _CHANNEL.findall(said["channels"]):

@@ -143,6 +143,8 @@ def _stands_alone(text: str, start: int, end: int, kind: str) -> bool:
         return False
     if end < len(text) and text[end] in after:
         return False
+    if kind == FORMULA and text[end - 1] == "煎" and text[end : end + 1] in tuple("服汤水剂至取"):
+        return False  # 牛膝煎服
     return kind != HERB or not (_SUBSTANCE.match(text, end) or _FORMULA.match(text, end))
 
 

@@ -32,7 +32,10 @@ _PERSONAL = re.compile(
 _KNOWLEDGE = re.compile(
     "(?:的)?(?:病因|原因|定义|概念|机制|分类|鉴别|特点|临床表现|诊断标准|治法|方药|病机)(?:是什么|有哪些|如何|包括|$)|什么是|何谓|何为|名词解释"
 )
-_EXAM = re.compile("下列|辨为|应诊断|作答|试述|简述|请写出|多选|判断|填空|配对|宜选用|选方")
+_EXAM = re.compile(
+    "下列|辨为|应诊断|作答|试述|简述|请写出|多选|判断|填空|配对|宜选用|选方|应首先|诊断[是为]|最可能|\nA[.、．]"
+)
+_EPILEPSY = re.compile("癫痫|癫癇|羊癫|羊角风|epilep", re.IGNORECASE)  # fits are what the illness is, not news of it
 _ADVICE = re.compile(
     "就医|就诊|急诊|急救|120|医院|看医生|看病|面诊|门诊|住院|转诊|送医|求助|心理(?:医生|咨询|援助)|热线|报警"
     "|emergency|hospital|doctor|911|999|112|ambulance|medical (?:help|attention|care)|hotline|seek (?:help|care)",
@@ -49,7 +52,10 @@ def red_flags(question: str) -> tuple[str, ...]:
     if not _PERSONAL.search(question) or _EXAM.search(question) or (_KNOWLEDGE.search(question) and len(question) < 30):
         return ()
     found = []
+    chronic = ("seizure", "consciousness") if _EPILEPSY.search(question) else ()
     for name, pattern in _PATTERNS.items():
+        if name in chronic:
+            continue
         for sign in pattern.finditer(question):
             if not _DENIED.search(question, max(0, sign.start() - 16), sign.start()):
                 found.append(name)

@@ -87,7 +87,7 @@ class Graph:
         return {type_: list(names) for type_, names in found.items()}
 
     def lexicon(self) -> Sequence[tuple[str, str]]:
-        """Herbs and formulas with their kind, as a lexicon takes them.
+        """Names of herbs and formulas, each with its kind, as a lexicon takes them.
 
         Where files list nodes, a name that only stands in a relation is no name for sure: some are fragments.
         """

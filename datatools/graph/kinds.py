@@ -46,7 +46,7 @@ def parts(tail: str) -> list[str]:
 def names(tail: str) -> list[str]:
     """The names of a list, none a sentence."""
     items = [item.strip(" 。") for item in re.split("[;；，,、]", tail)]
-    return [item for item in items if 2 <= len(item) <= 7 and all(map(_HAN.match, item))]
+    return [item for item in items if 2 <= len(item) <= 7 and all(map(_HAN.match, item)) and item not in _PROCESSES]
 
 
 def dose(tail: str) -> list[str]:

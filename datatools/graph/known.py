@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from datatools.checks.claims import Known
 from datatools.checks.lexicon import Lexicon
-from datatools.graph.facts import Facts
+from datatools.graph.facts import Facts, spelled
+from datatools.graph.graph import Graph
+
+
+def with_names_of(graph: Graph, lexicon: Lexicon) -> Lexicon:
+    """The lexicon and the herbs and formulas of a graph."""
+    return lexicon.with_names((spelled(name), kind) for name, kind in graph.lexicon())
 
 
 def known_of(facts: Facts, lexicon: Lexicon) -> Known:

@@ -18,7 +18,7 @@ from datatools.graph.facts import Fact, Facts
 from datatools.graph.graph import DISEASE, FORMULA, HERB, LABELS, SYNDROME, THERAPY, Triple
 from datatools.graph.kinds import Kind
 from datatools.graph.near import NEAR, NearIndex
-from datatools.graph.unlike import Unlike, same_type
+from datatools.graph.unlike import Unlike, alike, same_type
 
 TASKS = ("cloze", "choice", "true_false", "matching", "chain")
 VERSION = 1
@@ -79,7 +79,10 @@ class Maker:
 
     def _facts_about(self, entity: str, drawn: random.Random) -> list[Fact]:
         """Facts of an entity, its kinds taking turns, so that one with many tails does not crowd out the others."""
-        by_kind = [list(self.facts.of_head[kind][entity]) for kind in self.facts.kinds_of.get(entity, ())]
+        by_kind = [
+            [fact for fact in self.facts.of_head[kind][entity] if not _is_in_name(fact)]
+            for kind in self.facts.kinds_of.get(entity, ())
+        ]
         for found in by_kind:
             drawn.shuffle(found)
         drawn.shuffle(by_kind)
@@ -273,8 +276,10 @@ class Maker:
         return found
 
     def _gives_away(self, fact: Fact) -> bool:
-        """Whether what is told holds the name that is asked for."""
+        """Whether what is told holds the name that is asked for, or most of it."""
         core = _SUFFIX.sub("", fact.head)
+        if fact.kind.prose and len(core) > 3 and alike(core, fact.tail) >= 0.5:
+            return True
         return (
             core in fact.tail or fact.tail in core or (fact.kind.name == "alias" and bool(set(core) & set(fact.tail)))
         )
@@ -553,6 +558,13 @@ class Maker:
 
 def _listed(facts: Sequence[Fact]) -> str:
     return "、".join(dict.fromkeys(fact.tail for fact in facts))
+
+
+def _is_in_name(fact: Fact) -> bool:
+    """Whether the name says it: the part used of 桃金娘根, the process of 酒杜仲."""
+    if fact.kind.name == "herb_part":
+        return fact.tail in fact.head
+    return fact.kind.name == "herb_process" and bool(set(fact.tail) & set(fact.head))
 
 
 def _draw(seed: int, *words: str) -> random.Random:
