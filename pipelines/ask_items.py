@@ -142,6 +142,11 @@ class Usage:
         return {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens}
 
 
+def flags_of(counts: Counter[str]) -> dict[str, int]:
+    """Rows by flag, the most frequent first, out of what jobs count under `flag:NAME`."""
+    return {name.removeprefix("flag:"): count for name, count in counts.most_common() if name.startswith("flag:")}
+
+
 def taken(kind: type[T], values: Mapping[str, Any]) -> T:
     """Settings of a dataclass out of the command line's values; what is None keeps its default."""
     names = [one.name for one in fields(kind)]  # type: ignore[arg-type]

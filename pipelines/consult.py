@@ -18,8 +18,7 @@ import pyarrow as pa
 import xxhash
 from pydantic import BaseModel, Field
 
-from datatools.checks.check import check_pair
-from datatools.checks.limits import DEFAULT
+from datatools.checks.medical import Knowledge, check_conversation
 from datatools.clean.language import language as language_of
 from datatools.dedupe.exact import first_occurrences
 from datatools.dedupe.near import Near, band_table, near_duplicates
@@ -33,7 +32,7 @@ from datatools.llm.request import Request
 from datatools.llm.runner import Runner
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.ask_items import AskRun, AskSettings, Made, Usage, ask_all, provider_of, write_output
+from pipelines.ask_items import AskRun, AskSettings, Made, Usage, ask_all, flags_of, provider_of, write_output
 from pipelines.consult_read import read_questions
 from pipelines.inputs import nothing_readable, sources_of
 from prompts.load import Prompt, load
@@ -49,7 +48,7 @@ FORM = frozenset(
     ("empty", "truncated", "wrong_language", "leakage", "repetition", "too_short", "too_long", "url_not_in_source")
 )
 SCALE = (1, 5)
-LIMITS = replace(DEFAULT, question_zh=(1, 1 << 30), question_en=(1, 1 << 30))  # real questions are as long as they are
+_NEED_SOURCE = frozenset(("number_not_in_source", "unsupported", "unsupported_entity"))
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def consult(inputs: Sequence[str], out: Path, settings: ConsultSettings, run: As
         "settings": {**asdict(settings), "base_url": None, "prompts": writer.prompt_names(), "version": VERSION},
         "inputs": {source.name: identity(source.path) for source in sources},
     }
-    summary = Summary("consult", list(inputs))
+    summary = Summary("consult", list(inputs), unit="questions")
     with open_work(out, description, fresh=run.fresh) as work:
         summary.work = str(work.path)
         progress.say(f"consult: {len(sources)} files, answers by {settings.model} → {out}")
@@ -103,7 +102,7 @@ def consult(inputs: Sequence[str], out: Path, settings: ConsultSettings, run: As
             raise ValueError(nothing_readable(inputs, faults))
         asked = Asked(work, settings)
         counts = ask_all(asked.items(), writer.made, provider, run, work, CONSULT, summary, progress, asked.total)
-        summary.saved = saved(settings, run, counts)
+        summary.flags, summary.saved = flags_of(counts), saved(settings, run, counts)
         write_output(work, out, CONSULT, summary)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
@@ -187,7 +186,7 @@ class Writer:
     """Judges and writes answers. Its prompts are loaded before any work begins: a bad one stops at once."""
 
     def __init__(self, settings: ConsultSettings) -> None:
-        self._settings = settings
+        self._settings, self._knowledge = settings, Knowledge.shipped()
         steps = ("answer",) if settings.keep_human is None else ("answer", "judge")
         self._prompts: dict[tuple[str, str], Prompt] = {
             (step, language): load("consult", step, language, "other", settings.prompts)
@@ -219,9 +218,9 @@ class Writer:
                 return made
             if judged.score >= self._settings.keep_human:
                 made.counts["kept"] += 1
-                values, flags = check_pair(row["text"], row["human_answer"], "", language=language, limits=LIMITS)
-                kept = [flag for flag in flags if flag not in _NEED_SOURCE]
-                made.rows.append(self._row(row, language, row["human_answer"], "source", values, kept, judged, usage))
+                values, flags = self._checked(row["text"], row["human_answer"], language, "source")
+                made.rows.append(self._row(row, language, row["human_answer"], "source", values, flags, judged, usage))
+                made.counts.update(f"flag:{flag}" for flag in flags)
                 return made
         await self._written(runner, row, language, made, usage, judged)
         return made
@@ -269,10 +268,7 @@ class Writer:
             made.counts["prompt_tokens"] += reply.prompt_tokens
             made.counts["completion_tokens"] += reply.completion_tokens
             text = plain_text(reply.text)
-            values, found = check_pair(
-                row["text"], text, row["text"], language=language, finish_reason=reply.finish_reason, limits=LIMITS
-            )
-            flags = [flag for flag in found if flag not in _NEED_SOURCE]
+            values, flags = self._checked(row["text"], text, language, reply.finish_reason)
             if not flags:
                 break
         made.counts["written"] += 1
@@ -280,6 +276,13 @@ class Writer:
             made.drop(row["id"], row["source"], "answer", broken, text)
             return
         made.rows.append(self._row(row, language, text, settings.model, values, flags, judged, usage))
+        made.counts.update(f"flag:{flag}" for flag in flags)
+
+    def _checked(self, question: str, answer: str, language: str, reason: str) -> tuple[dict[str, Any], list[str]]:
+        """Values and flags of an answer; a question is no source that numbers and names could be held against."""
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        values, flags = check_conversation(turns, question, self._knowledge, language=language, finish_reason=reason)
+        return values, [flag for flag in flags if flag not in _NEED_SOURCE]
 
     def _row(
         self,
@@ -314,7 +317,3 @@ class Writer:
             "judged": about,
             "department": row["department"],
         }
-
-
-# A question is no source that an answer could be held against.
-_NEED_SOURCE = frozenset(("number_not_in_source", "unsupported"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.conversation import CONVERSATION
+from schemas.conversation import CHECKED_CONVERSATION
 from schemas.fields import field, schema
 
 JUDGED = pa.struct(
@@ -22,7 +22,7 @@ JUDGED = pa.struct(
 
 CONSULT = schema(
     "conversation/1",
-    *CONVERSATION,
+    *CHECKED_CONVERSATION,
     field("human_answer", pa.string(), "the answer that stood in the source; empty where there was none"),
     field("judged", JUDGED, "what the judge said of the human answer; null where it was not judged"),
     field("department", pa.string(), "department, as the source names it"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.conversation import CONVERSATION
+from schemas.conversation import CHECKED_CONVERSATION
 from schemas.fields import field, schema
 
 MEASURED = pa.struct(
@@ -18,7 +18,9 @@ MEASURED = pa.struct(
         field("repeated_questions", pa.list_(pa.string()), "questions that the clinician had asked before"),
         field("role_leaks", pa.list_(pa.string()), "phrases that belong to the other side"),
         field("red_flags", pa.list_(pa.string()), "signs in the patient's words that need care at once"),
-        field("unsupported", pa.list_(pa.string()), "drugs and doses of the clinician that the record does not have"),
+        field(
+            "unsupported", pa.list_(pa.string()), "doses of the clinician that neither the record nor the patient has"
+        ),
         field("ended", pa.string(), "end: the clinician closed it; turns: it reached the most that were allowed"),
     ]
 )
@@ -46,7 +48,7 @@ PERSONA = pa.struct(
 
 DIALOGUE = schema(
     "conversation/1",
-    *CONVERSATION,
+    *CHECKED_CONVERSATION,
     field("dialogue", MEASURED, "what was measured of the turns"),
     field("facts", KNOWN, "the record that the dialogue rests on"),
     field("persona", PERSONA, "who the patient was; null where nobody played one"),

@@ -90,7 +90,7 @@ def _from_json(text: str, name: str, graph: Graph) -> None:
         line = getattr(error, "lineno", 1)
         raise ValueError(f"{name}:{line}: not JSON ({getattr(error, 'msg', error)})") from None
     if isinstance(value, dict):
-        nodes: list[Any] = value.get("nodes", value.get("entities", []))
+        nodes: list[Any] = next((value[key] for key in ("nodes", "entities") if key in value), [])
         edges: list[Any] = next((value[key] for key in _EDGES if key in value), [])
         value = [*nodes, *edges]
     if not isinstance(value, list):
