@@ -279,6 +279,15 @@ def dialogue(
     mode: Annotated[
         str, typer.Option("--mode", help="turns: two agents talk; single: one structured call a dialogue.")
     ] = "turns",
+    from_corpus: Annotated[
+        bool, typer.Option("--from-corpus", help="INPUT holds articles: a model finds the facts of a case in each.")
+    ] = False,
+    from_kg: Annotated[
+        bool, typer.Option("--from-kg", help="INPUT is a graph: symptoms of its diseases; works with --model rules.")
+    ] = False,
+    rewrite: Annotated[
+        bool, typer.Option("--rewrite", help="INPUT holds real dialogues: rewrite the clinician's turns.")
+    ] = False,
     with_system: Annotated[bool, typer.Option("--with-system", help="Begin with a system message.")] = False,
     concurrency: Concurrency = None,
     temperature: Temperature = None,
@@ -305,6 +314,10 @@ def dialogue(
     from pipelines.dialogue import dialogue as job
     from pipelines.dialogue_settings import DialogueSettings
 
+    chosen = [name for name in ("corpus", "kg") if values[f"from_{name}"]] + (["rewrite"] if rewrite else [])
+    if len(chosen) > 1:
+        raise ValueError("--from-corpus, --from-kg and --rewrite: choose one, each says what INPUT holds")
+    values["source"] = chosen[0] if chosen else None
     values["prompts"] = str(prompts) if prompts else None
     settings, run = taken(DialogueSettings, values), taken(AskRun, values)
     return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)

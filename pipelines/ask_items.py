@@ -189,6 +189,18 @@ def ask_all(
     return asyncio.run(_ask_all(items, work, provider, run, place, schema, summary, progress, total))
 
 
+def make_all(
+    items: Iterable[T], work: Callable[[T], Made], place: Work, schema: pa.Schema, progress: Progress
+) -> Counter[str]:
+    """The same without a model, where rules make the rows."""
+
+    async def made() -> AsyncIterator[Made]:
+        for item in items:
+            yield work(item)
+
+    return asyncio.run(_write(made(), place, schema, None, progress, None))
+
+
 async def _ask_all(
     items: Iterable[T],
     work: Callable[[Runner, T], Awaitable[Made]],
@@ -229,7 +241,7 @@ async def _write(
     results: AsyncIterator[Made],
     place: Work,
     schema: pa.Schema,
-    runner: Runner,
+    runner: Runner | None,
     progress: Progress,
     total: int | None,
 ) -> Counter[str]:
@@ -239,19 +251,21 @@ async def _write(
             name: (files.enter_context(part_writer(place.part(ASKED, name), kind)), kind, [])
             for name, kind in (("rows", schema), ("trace", TRACE), ("failed", FAILED))
         }
-        bar = files.enter_context(progress.bar("asking", total))
+        bar = files.enter_context(progress.bar("asking" if runner else "filling", total))
         async for made in results:
             counts.update(made.counts)
             for name, (writer, kind, pending) in sinks.items():
                 pending += getattr(made, name)
                 _flush(writer, kind, pending, _TABLE_ROWS)
-            counters = runner.counters
-            bar.advance(
-                detail=f"{counters.sent} sent, {counters.cached} from the journal, {runner.in_flight} in flight"
-            )
+            bar.advance(detail=_detail(runner) if runner else "")
         for writer, kind, pending in sinks.values():
             _flush(writer, kind, pending, 1)
     return counts
+
+
+def _detail(runner: Runner) -> str:
+    counters = runner.counters
+    return f"{counters.sent} sent, {counters.cached} from the journal, {runner.in_flight} in flight"
 
 
 def _flush(writer: pa.RecordBatchWriter, schema: pa.Schema, rows: list[dict[str, Any]], at_least: int) -> None:

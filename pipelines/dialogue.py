@@ -14,19 +14,24 @@ from typing import Any
 
 import xxhash
 
+from datatools.cases.graph import graph_cases
 from datatools.cases.personas import persona_of
 from datatools.cases.read import Free, Item, articles, cases
 from datatools.checks.dialogue import check_dialogue
-from datatools.checks.medical import Knowledge
+from datatools.checks.drugs import lexicon_of_drugs
+from datatools.checks.medical import Knowledge, check_conversation
 from datatools.clean.language import language as language_of
 from datatools.engine.units import identity
 from datatools.engine.work import open_work
+from datatools.graph.read import read_graph
 from datatools.io.source import Fault, Source
+from datatools.llm.rules_dialogue import slot_filled
 from datatools.llm.runner import Runner
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.ask_items import AskRun, Made, Usage, ask_all, flags_of, provider_of, write_output
+from pipelines.ask_items import RULES, AskRun, Made, Usage, ask_all, flags_of, make_all, provider_of, write_output
 from pipelines.dialogue_facts import case_of
+from pipelines.dialogue_rewrite import Real, real_dialogues, rewritten
 from pipelines.dialogue_settings import DialogueSettings
 from pipelines.dialogue_single import write_whole
 from pipelines.dialogue_turns import PATIENT, Talk, talk
@@ -40,6 +45,8 @@ NEED = (
     "endpoint) or --model transformers:PATH; --from-kg --model rules makes slot-filled ones of a graph"
 )
 VERSION = 1
+RULE = "dialogue.slots@1"  # what fills the slots, as `prompt` names it
+UNITS = {"cases": "cases", "corpus": "articles", "kg": "diseases and syndromes", "rewrite": "dialogues"}
 PLAY = {"turns": talk, "single": write_whole}
 
 
@@ -49,7 +56,7 @@ def dialogue(inputs: Sequence[str], out: Path, settings: DialogueSettings, run: 
     Raises ValueError for input or settings that cannot work, `datatools.llm.errors.Stopped` when the endpoint refuses.
     """
     began = time.monotonic()
-    provider = provider_of(settings, run, NEED)
+    provider = None if settings.model == RULES else provider_of(settings, run, NEED)
     maker = Maker(settings)
     sources, faults = sources_of(inputs, out)
     description = {
@@ -57,12 +64,15 @@ def dialogue(inputs: Sequence[str], out: Path, settings: DialogueSettings, run: 
         "settings": {**asdict(settings), "base_url": None, "prompts": maker.prompt_names(), "version": VERSION},
         "inputs": {source.name: identity(source.path) for source in sources},
     }
-    summary = Summary("dialogue", list(inputs), unit="articles" if settings.source == "corpus" else "cases")
+    summary = Summary("dialogue", list(inputs), unit=UNITS[settings.source])
     with open_work(out, description, fresh=run.fresh) as work:
         summary.work = str(work.path)
         progress.say(f"dialogue: {len(sources)} files, {settings.mode} with {settings.model} → {out}")
-        items = limited([*faults], items_of(sources, settings.source), settings.limit)
-        counts = ask_all(items, maker.made, provider, run, work, DIALOGUE, summary, progress)
+        items = limited(faults, items_of(sources, inputs, settings), settings.limit)
+        if provider is None:
+            counts = make_all(items, maker.filled, work, DIALOGUE, progress)
+        else:
+            counts = ask_all(items, maker.made, provider, run, work, DIALOGUE, summary, progress)
         summary.rows_read, summary.flags = counts["read"], flags_of(counts)
         if not summary.rows_read:
             raise ValueError(nothing_readable(inputs, faults))
@@ -71,12 +81,18 @@ def dialogue(inputs: Sequence[str], out: Path, settings: DialogueSettings, run: 
     return summary
 
 
-def items_of(sources: Sequence[Source], source: str) -> Iterator[Item]:
-    """What the sources hold, in order."""
-    return articles(sources) if source == "corpus" else cases(sources)
+def items_of(sources: Sequence[Source], inputs: Sequence[str], settings: DialogueSettings) -> Iterator[Item | Real]:
+    """What the input holds, in order."""
+    if settings.source == "rewrite":
+        yield from real_dialogues(sources)
+    elif settings.source == "kg":
+        for path in inputs:
+            yield from graph_cases(read_graph(path), Path(path).name, settings.seed)
+    else:
+        yield from articles(sources) if settings.source == "corpus" else cases(sources)
 
 
-def limited(faults: Sequence[Fault], items: Iterator[Item], limit: int | None) -> Iterator[Item]:
+def limited(faults: Sequence[Fault], items: Iterator[Item | Real], limit: int | None) -> Iterator[Item | Real]:
     """The faults, then the items until `limit` of them are no faults."""
     yield from faults
     left = limit
@@ -94,8 +110,10 @@ class Maker:
     def __init__(self, settings: DialogueSettings) -> None:
         self._settings = settings
         facts = "article" if settings.source == "corpus" else "facts"
-        self._knowledge = Knowledge.shipped()
+        self._knowledge = Knowledge(lexicon_of_drugs())
         self._steps = ("single",) if settings.mode == "single" else (PATIENT, settings.role)
+        if settings.source == "rewrite":
+            self._steps = ("rewrite",)
         steps = (*self._steps, facts, "system")
         self._prompts: dict[str, dict[str, Prompt]] = {
             language: {step: load("dialogue", step, language, "other", settings.prompts) for step in steps}
@@ -106,13 +124,15 @@ class Maker:
         """Settings a rerun must share: another prompt gives other dialogues."""
         return sorted(prompt.name for prompts in self._prompts.values() for prompt in prompts.values())
 
-    async def made(self, runner: Runner, item: Item) -> Made:
+    async def made(self, runner: Runner, item: Item | Real) -> Made:
         """The dialogue of an item, or why there is none."""
         made = Made()
         if isinstance(item, Fault):
             return made.fault(item)
         made.counts["read"] += 1
         language = "zh" if language_of(item.text) in ("zh", "lzh") else "en"
+        if isinstance(item, Real):
+            return await self._rewritten(runner, item, language, made)
         usage = Usage()
         case: Case | None
         if isinstance(item, Free):
@@ -130,30 +150,70 @@ class Maker:
         made.counts.update(f"flag:{flag}" for flag in made.rows[-1]["flags"])
         return made
 
+    async def _rewritten(self, runner: Runner, item: Real, language: str, made: Made) -> Made:
+        prompt = self._prompts[language]["rewrite"]
+        found = await rewritten(runner, item, language, prompt, self._knowledge.lexicon, self._settings, made)
+        if found is None:
+            return made
+        turns, more, usage = found
+        values, flags = check_conversation(turns, item.text, self._knowledge, language=language)
+        made.rows.append(
+            {
+                **self._shared(item.id, item.source, turns, language),
+                "checks": values,
+                "flags": [*flags, *more],
+                "usage": usage.record(),
+                "dialogue": {"turns": len(turns) // 2, "ended": "end"},
+                "facts": None,
+                "persona": None,
+            }
+        )
+        made.counts.update(f"flag:{flag}" for flag in made.rows[-1]["flags"])
+        return made
+
+    def filled(self, item: Item | Real) -> Made:
+        """The dialogue that the rules make of a case from a graph."""
+        made = Made()
+        if isinstance(item, Fault):
+            return made.fault(item)
+        assert isinstance(item, Case)
+        made.counts["read"] += 1
+        persona = persona_of(item, self._settings.seed)
+        said = slot_filled(item, persona, self._settings.span, self._settings.seed)
+        if said is None:
+            return made.drop(item.id, item.source, "dialogue", "too_few_symptoms", f"{item.diagnosis}：{item.text}")
+        made.rows.append(self._row(Talk(item, "zh", persona, said, "end")))
+        made.counts.update(f"flag:{flag}" for flag in made.rows[-1]["flags"])
+        return made
+
     def _row(self, found: Talk) -> dict[str, Any]:
-        case, prompts = found.case, self._prompts[found.language]
-        messages = found.messages
-        if self._settings.with_system:
-            messages.insert(
-                0, {"role": "system", "content": prompts["system"].messages(role=self._settings.role)[0]["content"]}
-            )
+        case, messages = found.case, found.messages
         (values, flags), measured = check_dialogue(messages, case, self._knowledge, language=found.language)
-        content = json.dumps([case.id, messages], ensure_ascii=False)
         return {
-            "id": xxhash.xxh3_128_hexdigest(content.encode()),
-            "messages": messages,
-            "task": "dialogue",
-            "language": found.language,
-            "source_id": case.id,
-            "source": case.source,
-            "source_type": "consultation",
-            "generator": self._settings.model,
-            "prompt": " ".join(prompts[step].name for step in self._steps),
+            **self._shared(case.id, case.source, messages, found.language),
             "checks": values,
             "flags": list(flags),
-            "usage": found.usage.record(),
+            "usage": None if self._settings.model == RULES else found.usage.record(),
             "dialogue": {**measured, "ended": found.ended},
             "facts": [fact._asdict() for fact in case.facts],
             "persona": found.persona.record() if found.persona else None,
-            "role": self._settings.role,
+        }
+
+    def _shared(self, id: str, source: str, turns: list[dict[str, str]], language: str) -> dict[str, Any]:
+        """What every row has, however it was made."""
+        prompts, settings = self._prompts[language], self._settings
+        system = prompts["system"].messages(role=settings.role)[0]["content"] if settings.with_system else ""
+        messages = [{"role": "system", "content": system}, *turns] if system else turns
+        names = " ".join(prompts[step].name for step in self._steps)
+        return {
+            "id": xxhash.xxh3_128_hexdigest(json.dumps([id, messages], ensure_ascii=False).encode()),
+            "messages": messages,
+            "task": "dialogue",
+            "language": language,
+            "source_id": id,
+            "source": source,
+            "source_type": "consultation",
+            "generator": settings.model,
+            "prompt": RULE if settings.model == RULES else names,
+            "role": settings.role,
         }

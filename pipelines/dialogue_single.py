@@ -1,4 +1,4 @@
-"""A whole dialogue in one structured call: cheaper than turn by turn, and less like two people who do not know each other."""
+"""A whole dialogue in one structured call: cheaper than turn by turn, and less like two who do not know each other."""
 
 from __future__ import annotations
 

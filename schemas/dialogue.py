@@ -19,7 +19,7 @@ MEASURED = pa.struct(
         field("role_leaks", pa.list_(pa.string()), "phrases that belong to the other side"),
         field("red_flags", pa.list_(pa.string()), "signs in the patient's words that need care at once"),
         field(
-            "unsupported", pa.list_(pa.string()), "doses of the clinician that neither the record nor the patient has"
+            "unsupported", pa.list_(pa.string()), "doses, and drugs of no lexicon, that neither record nor patient has"
         ),
         field("ended", pa.string(), "end: the clinician closed it; turns: it reached the most that were allowed"),
     ]

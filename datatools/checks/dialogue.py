@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datatools.checks.check import Checked
+from datatools.checks.drugs import unlisted_drugs
 from datatools.checks.medical import Knowledge, check_conversation
 from datatools.checks.numbers import missing_numbers
-from datatools.checks.red_flags import red_flags
+from datatools.checks.red_flags import advises_care, red_flags
 from datatools.checks.roles import role_leaks
 from datatools.checks.turn import turn_flags
 from datatools.dedupe.exact import question_key
@@ -24,6 +25,8 @@ LONGEST_TERM, SHORTEST_TERM = 12, 2  # characters of a diagnosis that is a name 
 SAME = 0.8  # Jaccard of bigrams of two questions that ask the same
 SPELLED = re.compile(r"[\w%℃]+")
 
+# Flags of a conversation that are decided another way where somebody plays a record.
+_OWN_WAY = frozenset(("number_not_in_source", "unsupported", "role_leak", "red_flag_without_advice"))
 # What a label of a record is asked for with; narrative facts are asked for by any question.
 _ASKED = {
     "患病多久": "多久|多长|几天|什么时候|何时|哪天|时间|开始|how long|when|since",
@@ -39,19 +42,21 @@ _ASKED = {
     "Duration": "多久|how long|when|since",
 }
 _OPEN = re.compile(
-    r"还有(?:什么|哪些|没有)|其他|别的|具体|详细|说说|讲讲|描述|介绍一下|怎么了|哪里不舒服|tell me|anything else|describe|more about",
+    r"还有(?:什么|哪些|没有)|其他|别的|具体|详细|说说|讲讲|描述|介绍一下|怎么了|哪里不舒服"
+    r"|tell me|anything else|describe|more about",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"[^。！？!?\n；;]+[。！？!?；;]*")
 _ASKS = re.compile(r"[？?]\s*$|(?:吗|呢|么|没有)[。\s]*$")
 _ADVICE = re.compile(
-    r"建议|应该|应当|需要(?!了解|知道|先了解|问)|最好|注意|避免|不要|请(?:到|去|尽快|立即|马上|您?按|您?先|您?注意|避免|拨打|停)|可以(?:先|用|吃|服|涂|试|考虑|做|到|去|选)"
-    r"|服用|口服|外用|涂抹|复查|就诊|就医|急诊|多喝|休息|\brecommend|\bshould\b|\badvise|\bplease (?:go|see|take|avoid|rest|call|stop)"
-    r"|\btake\b|\bavoid\b|\bsee a doctor|\bemergency",
+    r"建议|应该|应当|需要(?!了解|知道|先了解|问)|最好|注意|避免|不要|请(?:到|去|尽快|立即|马上|您?按|您?先|您?注意|避免|拨打|停)"
+    r"|可以(?:先|用|吃|服|涂|试|考虑|做|到|去|选)"
+    r"|服用|口服|外用|涂抹|复查|就诊|就医|急诊|多喝|休息"
+    r"|\brecommend|\bshould\b|\badvise|\bplease (?:go|see|take|avoid|rest|call|stop)|\btake\b|\bavoid\b|\bsee a doctor|\bemergency",
     re.IGNORECASE,
 )
-_HEDGE = re.compile(r"考虑|可能|待查|待排|[?？()（）]|首先|伴有?|急性期|术后|复查|初步|诊断|疑似|\d+[.、]")
-_SPLIT = re.compile(r"[，,；;。、\s/+]+")
+_HEDGE = re.compile(r"考虑|可能|待查|待排|[?？]|首先|伴有?|急性期|术后|复查|初步|诊断|疑似|\d+[.、]")
+_SPLIT = re.compile(r"[，,；;。、\s/+()（）]+")
 _DOSE_UNIT = re.compile(r"(?:^| )(?:mg|μg|g|ml|iu|片|粒|丸|滴|支|袋|枚|钱|两|剂|匙)\b|mg/|次/|/天")
 
 
@@ -71,7 +76,11 @@ def check_dialogue(
         number for number in missing_numbers(clinician, f"{case.text}\n{patient}").missing if _DOSE_UNIT.search(number)
     ]
     form = [flag for turn in turns for flag in turn_flags(turn["content"], turn["role"] == "user", language)]
+    drugs = unlisted_drugs(clinician, f"{case.text}\n{patient}")
     leaks = role_leaks(turns)
+    signs = red_flags(patient)
+    # 去医院看过吗？ is no advice to go there.
+    told = "\n".join(sentence for sentence in _sentences(clinician) if not _ASKS.search(sentence))
     measured = {
         "turns": sum(turn["role"] == "assistant" for turn in turns),
         "facts": len(case.layer(VOLUNTEERED, ON_ASKING)),
@@ -81,14 +90,16 @@ def check_dialogue(
         "questions_before_advice": questions_before_advice(turns),
         "repeated_questions": repeated_questions(turns),
         "role_leaks": [leak for leak in leaks if leak != "order"],
-        "red_flags": list(red_flags(patient)),
-        "unsupported": doses,
+        "red_flags": list(signs),
+        "unsupported": [*doses, *drugs],
     }
     fired = (
-        *((flag, flag not in ("number_not_in_source", "unsupported", "role_leak")) for flag in flags),
+        *((flag, flag not in _OWN_WAY) for flag in flags),
         *((flag, True) for flag in form),
         ("number_not_in_source", bool(doses)),
+        ("unsupported_entity", bool(drugs)),
         ("role_leak", bool(measured["role_leaks"])),
+        ("red_flag_without_advice", bool(signs) and not advises_care(told)),
         ("wrong_role_end", "order" in leaks),
         ("revealed_early", bool(measured["revealed_early"])),
         ("diagnosis_said", bool(measured["diagnosis_said"])),
