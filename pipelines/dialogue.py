@@ -14,7 +14,7 @@ from typing import Any
 
 import xxhash
 
-from datatools.cases.graph import graph_cases
+from datatools.cases.graph import LEAST, graph_cases
 from datatools.cases.personas import persona_of
 from datatools.cases.read import Free, Item, articles, cases
 from datatools.checks.dialogue import check_dialogue
@@ -44,6 +44,10 @@ NEED = (
     "dialogue needs a model to play patient and clinician: add --model NAME --base-url URL (any OpenAI-compatible "
     "endpoint) or --model transformers:PATH; --from-kg --model rules makes slot-filled ones of a graph"
 )
+NO_CASES = (
+    f"no disease or syndrome with {LEAST} symptoms in the graph (tails of type symptom, relations such as 症状, "
+    "or a sentence under clinical_performance or 临床表现)"
+)
 VERSION = 1
 RULE = "dialogue.slots@1"  # what fills the slots, as `prompt` names it
 UNITS = {"cases": "cases", "corpus": "articles", "kg": "diseases and syndromes", "rewrite": "dialogues"}
@@ -68,26 +72,31 @@ def dialogue(inputs: Sequence[str], out: Path, settings: DialogueSettings, run: 
     with open_work(out, description, fresh=run.fresh) as work:
         summary.work = str(work.path)
         progress.say(f"dialogue: {len(sources)} files, {settings.mode} with {settings.model} → {out}")
-        items = limited(faults, items_of(sources, inputs, settings), settings.limit)
+        items = limited(faults, items_of(sources, inputs, settings, progress), settings.limit)
         if provider is None:
             counts = make_all(items, maker.filled, work, DIALOGUE, progress)
         else:
             counts = ask_all(items, maker.made, provider, run, work, DIALOGUE, summary, progress)
         summary.rows_read, summary.flags = counts["read"], flags_of(counts)
         if not summary.rows_read:
-            raise ValueError(nothing_readable(inputs, faults))
+            raise ValueError(NO_CASES if settings.source == "kg" else nothing_readable(inputs, faults))
         write_output(work, out, DIALOGUE, summary)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 
 
-def items_of(sources: Sequence[Source], inputs: Sequence[str], settings: DialogueSettings) -> Iterator[Item | Real]:
+def items_of(
+    sources: Sequence[Source], inputs: Sequence[str], settings: DialogueSettings, progress: Progress
+) -> Iterator[Item | Real]:
     """What the input holds, in order."""
     if settings.source == "rewrite":
         yield from real_dialogues(sources)
     elif settings.source == "kg":
         for path in inputs:
-            yield from graph_cases(read_graph(path), Path(path).name, settings.seed)
+            graph = read_graph(path)
+            for note in graph.notes:
+                progress.say(note)
+            yield from graph_cases(graph, Path(path).name, settings.seed)
     else:
         yield from articles(sources) if settings.source == "corpus" else cases(sources)
 

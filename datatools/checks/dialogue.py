@@ -20,7 +20,7 @@ from datatools.dedupe.exact import question_key
 from schemas.case import ON_ASKING, VOLUNTEERED, Case
 
 TOLD = 0.6  # share of a fact's own bigrams in what the patient said from which on it was told
-OWN = 4  # bigrams that a fact must have beside what is told unasked, to be recognised
+OWN = 4  # bigrams that a fact must have beside what is told unasked, to be recognised as told too early
 LONGEST_TERM, SHORTEST_TERM = 12, 2  # characters of a diagnosis that is a name and no sentence
 SAME = 0.8  # Jaccard of bigrams of two questions that ask the same
 SPELLED = re.compile(r"[\w%℃]+")
@@ -44,6 +44,11 @@ _ASKED = {
 _OPEN = re.compile(
     r"还有(?:什么|哪些|没有)|其他|别的|具体|详细|说说|讲讲|描述|介绍一下|怎么了|哪里不舒服"
     r"|tell me|anything else|describe|more about",
+    re.IGNORECASE,
+)
+# 好的，多久了？ asks what 多久了？ asks.
+_LEAD = re.compile(
+    r"^(?:好的?|嗯+|哦|了解了?|明白了?|知道了?|那么?|请问|您好|我再问一下|okay|ok|I see|thank you)[，,。.、！! ]+",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"[^。！？!?\n；;]+[。！？!?；;]*")
@@ -84,7 +89,7 @@ def check_dialogue(
     measured = {
         "turns": sum(turn["role"] == "assistant" for turn in turns),
         "facts": len(case.layer(VOLUNTEERED, ON_ASKING)),
-        "facts_told": sum(_told(fact, patient, "") for fact in case.layer(VOLUNTEERED, ON_ASKING)),
+        "facts_told": sum(_told(fact, patient) for fact in case.layer(VOLUNTEERED, ON_ASKING)),
         "revealed_early": revealed_early(turns, case),
         "diagnosis_said": diagnosis_said(turns, case),
         "questions_before_advice": questions_before_advice(turns),
@@ -118,7 +123,7 @@ def revealed_early(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:
         for turn in turns:
             if turn["role"] == "assistant":
                 questions += "\n".join(sentence for sentence in _sentences(turn["content"]) if _ASKS.search(sentence))
-            elif _told(fact, turn["content"], unasked):
+            elif _told(fact, turn["content"], unasked, OWN):
                 if not _asked(fact, questions):
                     early.append(fact)
                 break
@@ -174,7 +179,8 @@ def repeated_questions(turns: Sequence[Mapping[str, str]]) -> list[str]:
         for sentence in _sentences(turn["content"]):
             if not _ASKS.search(sentence):
                 continue
-            own = question_key(sentence), bigrams(sentence)
+            bare = _LEAD.sub("", sentence)
+            own = question_key(bare), bigrams(bare)
             if any(own[0] == key or _jaccard(own[1], grams) >= SAME for key, grams in asked):
                 repeated.append(sentence)
             asked.append(own)
@@ -187,10 +193,10 @@ def bigrams(text: str) -> frozenset[str]:
     return frozenset(bare[i : i + 2] for i in range(len(bare) - 1))
 
 
-def _told(fact: str, said: str, unasked: str) -> bool:
+def _told(fact: str, said: str, unasked: str = "", least: int = 1) -> bool:
     """Whether the patient told a fact: most of what is its own, beside what is told unasked, is in the words."""
     own = bigrams(_content(fact)) - bigrams(unasked)
-    return len(own) >= OWN and len(own & bigrams(said)) >= TOLD * len(own)
+    return len(own) >= least and len(own & bigrams(said)) >= TOLD * len(own)
 
 
 def _asked(fact: str, questions: str) -> bool:

@@ -192,7 +192,10 @@ def written(question: str, draw: random.Random, chinese: bool) -> str:
     urgent = URGENT.search(question)
     if not chinese:
         first = "Please go to an emergency department now. " if urgent else ""
-        return f"{first}There are several common causes, most of them harmless. Rest, drink enough, and write down when it happens. See a doctor if it has not passed within a week, or earlier if it gets worse."
+        return (
+            f"{first}There are several common causes, most of them harmless. Rest, drink enough, and write down when "
+            "it happens. See a doctor if it has not passed within a week, or earlier if it gets worse."
+        )
     words = re.split(r"[。？！，?!,\n]", question.strip())[0][:24]
     first = "请立即到医院急诊就诊，不要等待。" if urgent else ""
     return (
