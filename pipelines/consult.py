@@ -18,7 +18,9 @@ import pyarrow as pa
 import xxhash
 from pydantic import BaseModel, Field
 
+from datatools.checks.dialogue import without_quotes
 from datatools.checks.medical import Knowledge, check_conversation
+from datatools.checks.roles import role_leaks
 from datatools.clean.language import language as language_of
 from datatools.dedupe.exact import first_occurrences
 from datatools.dedupe.near import Near, band_table, near_duplicates
@@ -282,7 +284,8 @@ class Writer:
         """Values and flags of an answer; a question is no source that numbers and names could be held against."""
         turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         values, flags = check_conversation(turns, question, self._knowledge, language=language, finish_reason=reason)
-        return values, [flag for flag in flags if flag not in _NEED_SOURCE]
+        quoted = "role_leak" in flags and not role_leaks(without_quotes(turns))
+        return values, [flag for flag in flags if flag not in _NEED_SOURCE and not (quoted and flag == "role_leak")]
 
     def _row(
         self,

@@ -72,6 +72,9 @@ _GREETING = re.compile(
     r"|^(?:hello|hi)\b[^.!,]{0,12}[.!,]\s*",
     re.IGNORECASE,
 )
+_COURTESY = re.compile(
+    r"^(?:请|希望|恳请|麻烦|谢谢|感谢|多谢)[^，,]{0,16}(?:解答|指导|回复|帮忙|谢谢|感谢|医生|大夫)?[^，,]{0,6}[，,]?(?:谢谢|感谢)?[您你]?[！!。~]*$"
+)
 _NOTHING = frozenset(("", "无", "暂无", "不详", "未填写", "none", "n/a"))
 SHORT = 5  # characters: a sentence so short belongs to the one before it
 
@@ -100,7 +103,8 @@ def facts_of(text: str) -> tuple[Fact, ...]:
     for label, part in parts_of(text):
         if label in NARRATIVE:
             first, *rest = sentences(_GREETING.sub("", part) or part)
-            facts += [Fact(first, VOLUNTEERED), *(Fact(sentence, ON_ASKING) for sentence in rest)]
+            told = (Fact(sentence, ON_ASKING) for sentence in rest if not _COURTESY.match(sentence))
+            facts += [Fact(first, VOLUNTEERED), *told]
         elif label in ("疾病", "主诉", "Chief complaint", "Complaint"):
             facts.append(Fact(part, VOLUNTEERED))
         else:

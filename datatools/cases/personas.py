@@ -53,11 +53,11 @@ WORDS = {
     },
 }
 _CHILD = re.compile(
-    r"孩子|宝宝|小孩|婴儿|新生儿|幼儿|儿子|女儿|(?<![0-9])(?:[0-9]|1[0-3])岁|(?<![二三四五六七八九])[一二三四五六七八九十]岁"
-    r"|[0-9]+个?月大|周岁|\bmy (?:son|daughter|baby|child)\b|\binfant\b|\b[0-9]{1,2}[- ]months?[- ]old\b"
+    r"孩子|宝宝|小孩|婴儿|新生儿|幼儿|儿子|女儿|(?<![0-9])(?:[0-9]|1[0-3])周?岁|(?<![一二三四五六七八九十])[一二三四五六七八九十]周?岁"
+    r"|[0-9]+个?月大|\bmy (?:son|daughter|baby|child)\b|\binfant\b|\b[0-9]{1,2}[- ]months?[- ]old\b"
 )
 _PREGNANT = re.compile(r"怀孕|孕[0-9一二三四五六七八九十早中晚妇周期]|产后|月经|备孕|妊娠|\bpregnan|\bpostpartum\b")
-_YEARS = re.compile(r"(?<![0-9])([1-9][0-9])岁|\b([1-9][0-9])[- ]years?[- ]old\b")
+_YEARS = re.compile(r"(?<![0-9])([1-9][0-9])周?岁|\b([1-9][0-9])[- ]years?[- ]old\b")
 _CHILDREN, _WOMEN = ("儿科", "小儿"), ("产科", "妇产", "妇科")
 
 

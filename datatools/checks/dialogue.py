@@ -51,6 +51,7 @@ _LEAD = re.compile(
     r"^(?:好的?|嗯+|哦|了解了?|明白了?|知道了?|那么?|请问|您好|我再问一下|okay|ok|I see|thank you)[，,。.、！! ]+",
     re.IGNORECASE,
 )
+_QUOTED = re.compile(r"“[^“”]{0,80}”")
 _SENTENCE = re.compile(r"[^。！？!?\n；;]+[。！？!?；;]*")
 _ASKS = re.compile(r"[？?]\s*$|(?:吗|呢|么|没有)[。\s]*$")
 _ADVICE = re.compile(
@@ -82,7 +83,7 @@ def check_dialogue(
     ]
     form = [flag for turn in turns for flag in turn_flags(turn["content"], turn["role"] == "user", language)]
     drugs = unlisted_drugs(clinician, f"{case.text}\n{patient}")
-    leaks = role_leaks(turns)
+    leaks = role_leaks(without_quotes(turns))
     signs = red_flags(patient)
     # 去医院看过吗？ is no advice to go there.
     told = "\n".join(sentence for sentence in _sentences(clinician) if not _ASKS.search(sentence))
@@ -112,6 +113,11 @@ def check_dialogue(
         ("no_question_before_advice", measured["questions_before_advice"] == 0),
     )
     return Checked(values, tuple(dict.fromkeys(name for name, hit in fired if hit))), measured
+
+
+def without_quotes(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """The turns without what stands in quotation marks: a clinician who quotes the patient does not speak as one."""
+    return [{"role": turn["role"], "content": _QUOTED.sub("", turn["content"])} for turn in messages]
 
 
 def revealed_early(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:
