@@ -145,6 +145,8 @@ def slot_filled(case: Case, persona: Persona, span: tuple[int, int], seed: int) 
     ]
     topics = list(slots.by_topic)
     draw.shuffle(topics)
+    tells = list(_TELLS[persona.verbosity])
+    draw.shuffle(tells)
     least, most = span
     absent = [
         name for name in TOPICS if name not in slots.by_topic and name != "blood" and (name != "women" or "经" in text)
@@ -166,7 +168,8 @@ def slot_filled(case: Case, persona: Persona, span: tuple[int, int], seed: int) 
         if found is None:
             turns.append(draw.choice(TOPICS[topic][2]))
         else:
-            turns.append(draw.choice(_TELLS[persona.verbosity]).format(found=_listed(found, draw)))
+            tells.append(tells.pop(0))  # in turn: nobody says the same words twice running
+            turns.append(tells[-1].format(found=_listed(found, draw)))
     if len(turns) > 2 and draw.random() < 0.5:
         turns[-1] = turns[-1].rstrip("。") + "。" + draw.choice(_THANKS)
     turns.append(_conclusion(case, slots, who, text, draw))
