@@ -31,7 +31,7 @@ from pipelines.dialogue_turns import PATIENT, Talk, talk
 from prompts.load import load
 from schemas.case import ON_ASKING, UNKNOWN, VOLUNTEERED, Case, Fact
 from tests.llm.clinic import Clinic
-from tests.llm.clinic_defects import DEFECTS
+from tests.llm.clinic_defects import DEFECTS, MEDICINES
 
 # The flag that a defect has to raise.
 FLAGS = {
@@ -143,6 +143,8 @@ def measure(planted: int, clean: int, seed: int, more: list[Case]) -> list[tuple
             bad = played(case, Clinic({defect: RATE}, seed + number, diagnoses))
             if bad == played(case, Clinic({}, seed + number, diagnoses)):
                 continue  # nothing was planted
+            if defect == "invented_drug" and any(name in case.text and name in str(bad) for name in MEDICINES):
+                continue  # a drug of the record is not invented
             flags = check_dialogue(bad, case, knowledge, language="zh")[0].flags
             caught += any(flag.startswith(FLAGS[defect]) for flag in flags)
             made += 1

@@ -1,4 +1,4 @@
-"""Medicines that a text names beyond the lexicon: by the ends of generic names, and by their dosage forms."""
+"""Medicines that a text names beyond the lexicon: by trade name, the ends of generic names, and dosage forms."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ _FORM = re.compile(
     "(?:服用|口服|外用|吃|服|用|换成?|配合?|备|开|含|涂|抹|滴|喷|买|加)(?:点|些|上|一[盒瓶支]|了|过)?(?P<name>[\u4e00-\u9fffA-Z][\u4e00-\u9fffA-Z0-9]{1,9}?"
     "(?:片(?!刻|面|段)|胶囊|颗粒|口服液|滴眼液|滴鼻液|滴耳液|眼膏|软膏|乳膏|凝胶|混悬液|糖浆|洗剂|搽剂|贴膏|喷雾剂?|气雾剂|泡腾片|滴丸|丸|散(?![步热开光发])|冲剂|合剂|栓))"
 )
+# Trade names that patients and clinicians use for the drug itself, and generic names whose end says nothing.
+_NAMES = re.compile(
+    "芬必得|泰诺(?:林)?|美林|百服宁|白加黑|康泰克|快克|感康|扑热息痛|散利痛|思密达|妈咪爱|整肠生|金双歧|培菲康|丽珠得乐|达喜|吗丁啉|洛赛克|耐信|开塞露|杜密克"
+    "|优甲乐|雷替斯|拜新同|络活喜|代文|安博维|科素亚|倍他乐克|立普妥|波立维|拜阿司匹灵|拜唐苹|格华止|亚莫利|诺和龙|诺和灵|优泌林|开瑞坦|仙特明|顺尔宁|舒利迭"
+    "|信必可|万托林|沐舒坦|惠菲宁|易坦静|百多邦|达克宁|皮炎平|派瑞松|艾洛松|尤卓尔|云南白药|红花油|风油精|清凉油|黛力新|来士普|百忧解|左洛复|思瑞康|再普乐|德巴金"
+    "|得理多|双歧杆菌|右美沙芬|特比萘芬|维生素[A-EK][0-9]{0,2}|鱼肝油|葡萄糖酸[钙锌]|辅酶Q10"
+)
 # Kinds of medicines, and words that are none.
 _GENERIC = re.compile(
     "^(?:止痛|镇痛|退烧|退热|消炎|降压|降糖|降脂|安眠|外用|中成|抗过敏|感冒[药颗]|抗生素|抗菌|润肠|这|那|些|该|其|何|什么|[一二两三四五六七八九十几半每数0-9]+[片粒颗盒包丸])"
@@ -40,6 +47,9 @@ def unlisted_drugs(text: str, given: str) -> tuple[str, ...]:
     (('保济丸',), ())
     """
     found = []
+    for match in _NAMES.finditer(text):
+        if match[0] not in given:
+            found.append((match.start(), match[0]))
     for match in _STEM.finditer(text):
         if match[0][-3:] not in given:
             found.append((match.start(), match[0]))

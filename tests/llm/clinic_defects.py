@@ -65,7 +65,7 @@ _DRUGS = (
     "换成{drug}试试看。",
 )
 # What is prescribed and bought every day, written down without a look at the tables that checks go by.
-_MEDICINES = (
+MEDICINES = (
     "阿司匹林 对乙酰氨基酚 双氯芬酸钠 塞来昔布 洛索洛芬钠 吲哚美辛 头孢克肟 头孢呋辛酯 阿奇霉素 克拉霉素 左氧氟沙星 莫西沙星 甲硝唑 奥硝唑"
     " 多西环素 磷霉素 呋喃妥因 氟康唑 特比萘芬 伊曲康唑 阿昔洛韦 奥司他韦 恩替卡韦 利巴韦林 氨氯地平 硝苯地平 缬沙坦 厄贝沙坦 依那普利"
     " 美托洛尔 比索洛尔 氢氯噻嗪 呋塞米 螺内酯 阿托伐他汀 瑞舒伐他汀 氯吡格雷 华法林 利伐沙班 硝酸甘油 地高辛 胺碘酮 二甲双胍 格列美脲 阿卡波糖"
@@ -121,7 +121,7 @@ def planted(defect: str, text: str, urgent: bool, diagnosis: str, draw: random.R
             + end
         )
     if defect == "invented_drug" and not asks:
-        return body + draw.choice(_DRUGS).format(drug=draw.choice(_MEDICINES)) + end
+        return body + draw.choice(_DRUGS).format(drug=draw.choice(MEDICINES)) + end
     if defect == "incompatible_herbs" and not asks:
         a, b = draw.choice(_PAIRS)
         return body + draw.choice(_PRESCRIPTIONS).format(a=a, b=b, n=draw.randint(3, 9), m=draw.randint(3, 9)) + end
