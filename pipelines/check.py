@@ -32,7 +32,7 @@ from datatools.io.files import discover
 from datatools.io.read import read
 from datatools.io.source import Fault, Note, ReadOptions, Source
 from datatools.report.progress import Progress
-from datatools.report.summary import Summary
+from datatools.report.summary import Summary, padded
 from pipelines.inputs import FAULT_CLASSES, companions, nothing_readable, say_notes, sized_parts, sources_of
 from schemas.conversation import CHECKED_CONVERSATION, CONVERSATION
 from schemas.document import Document
@@ -315,14 +315,27 @@ def _write(work: Work, keys: list[str], faults: list[Fault], schema: pa.Schema, 
             summary.failed[FAULT_CLASSES[rule]] = count
         else:
             summary.dropped[rule] = count
+    seen: Counter[str] = Counter()
     with parquet_writer(out, schema) as writer:
         for _, table in Parts(work, keys, "rows").batches():
+            table = _unique_ids(table, seen)
             writer.write(table)
             _count_flags(table, flags, examples)
     summary.rows_written = writer.written
     summary.output = str(out)
     summary.flags = dict(sorted(flags.items(), key=lambda item: (-item[1], item[0])))
     summary.notes = flag_table(summary.flags, examples, writer.written)
+
+
+def _unique_ids(table: pa.Table, seen: Counter[str]) -> pa.Table:
+    """Ids that the input brought along may repeat: the second one becomes `id#2`."""
+    ids = table["id"].to_pylist()
+    for place, own in enumerate(ids):
+        while ids[place] in seen:
+            seen[own] += 1
+            ids[place] = f"{own}#{seen[own]}"
+        seen[ids[place]] = 1
+    return table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
 
 
 def _count_flags(table: pa.Table, flags: Counter[str], examples: dict[str, list[str]]) -> None:
@@ -348,7 +361,7 @@ def flag_table(flags: Mapping[str, int], examples: Mapping[str, list[str]], rows
         return ["  flags    none"]
     lines = [f"  {'flag':<32}{'rows':>8}{'share':>8}"]
     for flag, count in flags.items():
-        lines.append(f"  {flag:<32}{count:>8,}{count / max(1, rows):>8.1%}")
+        lines.append(f"  {padded(flag, 32)}{count:>8,}{count / max(1, rows):>8.1%}")
         lines += [f"      {example}" for example in examples.get(flag, ())]
     return lines
 

@@ -33,7 +33,7 @@ from datatools.io.atomic import RowGroupWriter, atomic_path, parquet_writer
 from datatools.io.files import discover
 from datatools.io.source import Source
 from datatools.report.progress import Progress
-from datatools.report.summary import Summary
+from datatools.report.summary import Summary, padded
 from pipelines.inputs import companions
 from schemas.conversation import TCM_CONVERSATION
 from schemas.trace import TRACE
@@ -41,7 +41,7 @@ from schemas.trace import TRACE
 REPORT = "report.json"
 ENTITIES = 400  # a unit: a second of work
 # More questions than asked for are made of an entity, to take the place of those that nearly equal another's.
-SPARE = 3
+SPARE = 1
 _ROWS = pa.schema(
     [
         *TCM_CONVERSATION,
@@ -118,10 +118,7 @@ def tcm(
             sorted({**loaded.facts.left_out, "repeated": loaded.graph.repeated, "empty": loaded.graph.empty}.items())
         )
         report["coverage"] = coverage(chosen, report.pop("rows_by_entity"), settings.per_entity)
-        with atomic_path(work.path / REPORT) as temporary:
-            temporary.write_text(
-                json.dumps({"command": "tcm", "tcm": report}, ensure_ascii=False, indent=1), encoding="utf-8"
-            )
+        _leave_report(work, report)
         summary.notes = report_lines(report)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
@@ -172,10 +169,11 @@ def questions_of(unit: Unit, job: tuple[str, str, TcmSettings], tally: Counter[s
     graph, digest, settings = job
     loaded = load(graph, settings.lexicon, digest)
     maker = Maker(loaded.facts, settings.seed)
-    entities = [name for names in chosen_entities(loaded.facts, settings).values() for name in names]
+    chosen = chosen_entities(loaded.facts, settings)
+    entities = [(name, type_) for type_, names in chosen.items() for name in names]
     rows = []
-    for entity in entities[unit.sources[0].start : unit.sources[0].stop]:
-        for question in maker.questions(entity, settings.tasks, settings.per_entity + SPARE):
+    for entity, type_ in entities[unit.sources[0].start : unit.sources[0].stop]:
+        for question in maker.questions(entity, type_, settings.tasks, settings.per_entity + SPARE):
             rows.append(row_of(question, loaded.knowledge))
     tally["made"] += len(rows)
     yield "questions", pa.Table.from_pylist(rows, schema=_ROWS)
@@ -215,7 +213,7 @@ def _write(work: Work, keys: list[str], settings: TcmSettings, out: Path, summar
     counts = gram_counts(
         turns[0]["content"] for _, table in parts.batches(["messages"]) for turns in table["messages"].to_pylist()
     )
-    index = NearIndex(NEAR, counts)
+    near = {task: NearIndex(NEAR, counts) for task in TASKS}
     written: Counter[str] = Counter()
     balance: dict[str, Counter[str]] = {
         name: Counter() for name in ("task", "kind", "subject_type", "verdict", "letters")
@@ -223,7 +221,7 @@ def _write(work: Work, keys: list[str], settings: TcmSettings, out: Path, summar
     flags: Counter[str] = Counter()
     with parquet_writer(trace_path, TRACE) as trace, parquet_writer(out, TCM_CONVERSATION) as writer:
         for _, table in parts.batches():
-            kept = _kept(table, settings.per_entity, written, index, trace, summary)
+            kept = _kept(table, settings.per_entity, written, near, trace, summary)
             table = table.take(pa.array(kept, pa.int64()))
             writer.write(table)
             _tell_balance(table, balance)
@@ -246,18 +244,19 @@ def _kept(
     table: pa.Table,
     per_entity: int,
     written: Counter[str],
-    index: NearIndex,
+    near: Mapping[str, NearIndex],
     trace: RowGroupWriter,
     summary: Summary,
 ) -> list[int]:
     """Numbers of the rows to write."""
     kept, dropped = [], []
-    for number, row in enumerate(table.select(["id", "messages", "source", "subject", "subject_type"]).to_pylist()):
+    columns = ["id", "messages", "task", "source", "subject", "subject_type"]
+    for number, row in enumerate(table.select(columns).to_pylist()):
         subject = f"{row['subject_type']}\0{row['subject']}"
         if written[subject] >= per_entity:
             continue  # a spare that is not needed
         asked = row["messages"][0]["content"]
-        twin = index.add(row["id"], asked)
+        twin = near[row["task"]].add(row["id"], asked)
         if twin is None:
             kept.append(number)
             written[subject] += 1
@@ -309,15 +308,30 @@ def coverage(chosen: Mapping[str, list[str]], written: Counter[str], per_entity:
 
 def report_lines(report: Mapping[str, Any]) -> list[str]:
     """Coverage and balance on the screen."""
-    lines = [f"  {'type':<10}{'entities':>9}{'covered':>9}{'rows':>9}"]
+    lines = [f"  {padded('type', 9)}{'entities':>9}{'covered':>9}{'rows':>9}"]
     for type_, found in report["coverage"].items():
-        lines.append(f"  {LABELS.get(type_, type_):<8}{found['entities']:>9,}{found['covered']:>9,}{found['rows']:>9,}")
+        name = padded(LABELS.get(type_, type_ or "other"), 9)
+        lines.append(f"  {name}{found['entities']:>9,}{found['covered']:>9,}{found['rows']:>9,}")
     for name, counts in report["balance"].items():
         if name not in ("kind", "subject_type") and counts:
             lines.append(f"  {name:<9}" + ", ".join(f"{value} {count:,}" for value, count in counts.items()))
     flags = ", ".join(f"{flag} {count:,}" for flag, count in report["flags"].items()) or "none"
     left = ", ".join(f"{reason} {count:,}" for reason, count in report["left_out"].items() if count)
     return [*lines, f"  flags    {flags}", f"  triples not asked about  {left or 'none'}"]
+
+
+def _leave_report(work: Work, report: Mapping[str, Any]) -> None:
+    """What `datatools report` shows, and all the rest for who wants to read it."""
+    named = {LABELS.get(type_, type_): found for type_, found in report["coverage"].items()}
+    told = {
+        "command": "tcm",
+        "entities": {name: found["entities"] for name, found in named.items()},
+        "covered": {name: found["covered"] for name, found in named.items()},
+        "verdicts": report["balance"]["verdict"],
+        "tcm": report,
+    }
+    with atomic_path(work.path / REPORT) as temporary:
+        temporary.write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _plain(settings: TcmSettings) -> dict[str, Any]:

@@ -66,7 +66,7 @@ _SUBSTANCE = re.compile("(?:酸|酮|苷|甙|碱|素|酚|醇|醛|皂|黄酮|多�
 _FORMULA = re.compile(
     "[\u4e00-\u9fff]{0,5}?(?:(?<!煎)汤(?!送|服|浴|洗)|丸|饮(?!片)|丹(?!皮|参|砂)|膏|颗粒|胶囊|口服液|散(?![\u4e00-\u9fff]))"
 )
-_WORD = re.compile("[a-z][a-z-]{3,}")
+_WORD = re.compile("[A-Za-z][a-z-]{3,}")
 _TEXTS = 16
 
 
@@ -104,15 +104,13 @@ class Lexicon:
             if start < end:
                 continue
             for length in self._lengths[begin[0]]:
-                entry = self.entries.get(text[start : start + length])
+                entry = self.entries.get(text[start : start + length]) if start + length <= len(text) else None
                 if entry and _stands_alone(text, start, start + length, entry.kind):
                     end = start + length
                     found.append(Mention(start, end, *entry))
                     break
-        if not found or not text.isascii():
-            lower = text.lower()
-            latin = ((m, self.entries.get(m[0])) for m in _WORD.finditer(lower))
-            found += [Mention(m.start(), m.end(), *entry) for m, entry in latin if entry]
+        latin = ((m, self.entries.get(m[0].lower())) for m in _WORD.finditer(text))
+        found += [Mention(m.start(), m.end(), *entry) for m, entry in latin if entry]
         return sorted(found)
 
     def with_names(self, names: Iterable[tuple[str, str]]) -> Lexicon:

@@ -27,7 +27,7 @@ _DENIED = re.compile(
 # Someone's own trouble, not a question of knowledge (咯血的病因有哪些？).
 _PERSONAL = re.compile(
     "我|俺|患者|病人|孩子|宝宝|小孩|老公|老婆|爱人|父亲|母亲|爸|妈|爷爷|奶奶|外公|外婆|[0-9]{1,3}岁|怎么办|医生|大夫|您好|你好"
-    r"|\bmy\b|\bI\b|\bI'm\b|\bhe\b|\bshe\b"
+    r"|\b[Mm]y\b|\bI\b|\bI'm\b|\b[Hh]e\b|\b[Ss]he\b"
 )
 _KNOWLEDGE = re.compile(
     "(?:的)?(?:病因|原因|定义|概念|机制|分类|鉴别|特点|临床表现|诊断标准|治法|方药|病机)(?:是什么|有哪些|如何|包括|$)|什么是|何谓|何为|名词解释"

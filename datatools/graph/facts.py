@@ -76,6 +76,7 @@ def facts_of(graph: Graph, lexicon: Lexicon) -> Facts:
     of names that were cut apart). Formulas with such a piece are `damaged`: their composition is not asked about.
     """
     facts = Facts()
+    seen: dict[str, dict[str, None]] = {}
     listed = graph.nodes.get(HERB)
     for triple in graph.triples:
         if triple.tail_type == HERB and listed is not None and not _is_herb(triple.tail, listed, lexicon):
@@ -90,10 +91,7 @@ def facts_of(graph: Graph, lexicon: Lexicon) -> Facts:
             facts.left_out["nothing_to_ask"] += 1
         for fact in said:
             facts.add(fact)
-    seen: dict[str, dict[str, None]] = {}
-    for triple in graph.triples:
-        if (name := spelled(triple.head)) in facts.kinds_of:
-            seen.setdefault(triple.head_type, {})[name] = None
+            seen.setdefault(triple.head_type, {})[fact.head] = None
     facts.entities = {type_: list(names) for type_, names in seen.items()}
     for by_tail in facts.of_tail.get("composition", {}), facts.of_head.get("herb_function", {}):
         for herb in by_tail:
@@ -121,4 +119,15 @@ def _pieces(kind: Kind, triple: Triple) -> list[Fact]:
         return []
     tails = [triple.tail] if kind.tail else kind.view(triple.tail)
     head, tails = spelled(triple.head), list(map(spelled, tails))
-    return [Fact(kind, head, tail, triple) for tail in dict.fromkeys(tails) if tail != head]
+    return [
+        Fact(kind, head, tail, triple)
+        for tail in dict.fromkeys(tails)
+        if tail != head and not _in_name(kind, head, tail)
+    ]
+
+
+def _in_name(kind: Kind, head: str, tail: str) -> bool:
+    """Whether the name says it: the part used of 桃金娘根, the process of 酒杜仲."""
+    if kind.name == "herb_part":
+        return tail in head
+    return kind.name == "herb_process" and bool(set(tail) & set(head))

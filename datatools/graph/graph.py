@@ -78,6 +78,23 @@ class Graph:
                 self._seen.add(key)
                 self.triples.append(triple)
 
+    def settle_types(self) -> None:
+        """Give ends without a type the one that other triples give them, where that is one type only."""
+        found: dict[str, set[str]] = {}
+        for triple in self.triples:
+            found.setdefault(triple.head, set()).add(triple.head_type)
+            found.setdefault(triple.tail, set()).add(triple.tail_type)
+        known = {name: next(iter(types - {""})) for name, types in found.items() if len(types - {""}) == 1}
+        self.triples = [
+            triple
+            if triple.head_type and triple.tail_type
+            else triple._replace(
+                head_type=triple.head_type or known.get(triple.head, ""),
+                tail_type=triple.tail_type or known.get(triple.tail, ""),
+            )
+            for triple in self.triples
+        ]
+
     def names(self) -> dict[str, list[str]]:
         """Type → names of its entities, in order of first mention."""
         found: dict[str, dict[str, None]] = {}

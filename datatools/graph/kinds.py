@@ -93,7 +93,7 @@ def features(tail: str) -> list[str]:
     ['发热、恶寒，头身疼痛']
     """
     found = re.match("(?:临床)?以(.{6,130}?)等?为(?:主要)?(?:特征|主)", tail.strip())
-    return [re.sub("^患者", "", found[1]).strip("，、。 ")] if found else []
+    return [re.sub("^患者|等[^，、]{2,10}证轻者$", "", found[1]).strip("，、。 ")] if found else []
 
 
 def meaning(tail: str) -> list[str]:
@@ -370,7 +370,7 @@ _UNTYPED = {
     **dict.fromkeys(("中药",), (SYMPTOM, HERB)),
     **dict.fromkeys(("治法",), (SYNDROME, THERAPY)),
     **dict.fromkeys(("代表方", "方剂"), (SYNDROME, FORMULA)),
-    **dict.fromkeys(("出处", "主治", "功用"), (FORMULA, "")),
+    **dict.fromkeys(("出处", "功用", "方剂分类"), (FORMULA, "")),
     **dict.fromkeys(("symmap_chemical",), (HERB, INGREDIENT)),
     **dict.fromkeys(("chemical_mm",), (INGREDIENT, "")),
 }

@@ -10,7 +10,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import xxhash
 
@@ -18,6 +18,7 @@ from datatools.graph.facts import Fact, Facts
 from datatools.graph.graph import DISEASE, FORMULA, HERB, LABELS, SYNDROME, THERAPY, Triple
 from datatools.graph.kinds import Kind
 from datatools.graph.near import NEAR, NearIndex
+from datatools.graph.neighbourhood import neighbourhood
 from datatools.graph.unlike import Unlike, alike, same_type
 
 TASKS = ("cloze", "choice", "true_false", "matching", "chain")
@@ -49,8 +50,7 @@ class Maker:
         self._unlike = Unlike(facts)
         self._tails = {kind: list(found) for kind, found in facts.of_tail.items()}
         self._heads = {kind: list(found) for kind, found in facts.of_head.items()}
-        self._types = {name: type_ for type_, names in facts.entities.items() for name in names}
-        self._makers: dict[str, Callable[[str, random.Random], Iterator[Question]]] = {
+        self._makers: dict[str, Callable[[str, str, random.Random], Iterator[Question]]] = {
             "cloze": self._clozes,
             "choice": self._choices,
             "true_false": self._statements,
@@ -58,48 +58,50 @@ class Maker:
             "chain": self._chains,
         }
 
-    def questions(self, entity: str, tasks: Sequence[str], most: int) -> list[Question]:
-        """Up to `most` questions about an entity, none nearly equal to another, the tasks taking turns.
+    def questions(self, entity: str, type_: str, tasks: Sequence[str], most: int) -> list[Question]:
+        """Up to `most` questions about an entity of a type (感冒 is a disease and a symptom), none nearly equal to another, the tasks taking turns.
 
         Which task begins is drawn by the entity's name.
         """
-        first = _draw(self._seed, "first", entity).randrange(len(tasks))
+        first = _draw(self._seed, "first", type_, entity).randrange(len(tasks))
         order = [*tasks[first:], *tasks[:first]]
-        streams = {task: self._makers[task](entity, _draw(self._seed, task, entity)) for task in order}
+        streams = {task: self._makers[task](entity, type_, _draw(self._seed, task, type_, entity)) for task in order}
         made: list[Question] = []
-        index = NearIndex(NEAR, Counter())
+        # A statement to judge and a gap to fill may hold the same words: only within a task are they the same question.
+        near = {task: NearIndex(NEAR, Counter()) for task in tasks}
         while streams and len(made) < most:
             for task in list(streams):
-                found = next((new for new in streams[task] if index.add("", new.question) is None), None)
+                found = next((new for new in streams[task] if near[task].add("", new.question) is None), None)
                 if found is None:
                     del streams[task]
                 elif len(made) < most:
                     made.append(found)
         return made
 
-    def _facts_about(self, entity: str, drawn: random.Random) -> list[Fact]:
-        """Facts of an entity, its kinds taking turns, so that one with many tails does not crowd out the others."""
-        by_kind = [
-            [fact for fact in self.facts.of_head[kind][entity] if not _is_in_name(fact)]
-            for kind in self.facts.kinds_of.get(entity, ())
-        ]
-        for found in by_kind:
-            drawn.shuffle(found)
-        drawn.shuffle(by_kind)
-        return [
-            found[turn] for turn in range(max(map(len, by_kind), default=0)) for found in by_kind if turn < len(found)
-        ]
+    def _facts_about(self, entity: str, type_: str, drawn: random.Random) -> list[Fact]:
+        """Facts of an entity, the most telling first, from another place each time it is asked."""
+        own = neighbourhood(self.facts, entity, type_, self._seed).own
+        kinds = len({fact.kind.name for fact in own})
+        begin = drawn.randrange(kinds) if kinds else 0
+        found = [*own[begin:kinds], *own[:begin], *own[kinds:]]
+        # What a formula is made of counts twice: it is most of what a graph of formulas knows.
+        herbs = [fact for fact in found[kinds:] if fact.kind.name == "composition"]
+        if herbs:
+            found.insert(drawn.randrange(1, kinds + 1), herbs[0])
+        return found
 
     # Cloze
 
-    def _clozes(self, entity: str, drawn: random.Random) -> Iterator[Question]:
-        for fact in self._facts_about(entity, drawn):
+    def _clozes(self, entity: str, type_: str, drawn: random.Random) -> Iterator[Question]:
+        for fact in self._facts_about(entity, type_, drawn):
             made = self._named_cloze(fact, drawn) if fact.kind.prose else self._list_cloze(fact, drawn)
             if made:
                 yield made
 
     def _list_cloze(self, fact: Fact, drawn: random.Random) -> Question | None:
         kind, head = fact.kind, fact.head
+        if _is_in_name(fact):
+            return None
         every = self.facts.of_head[kind.name][head]
         others = [other.tail for other in every if other.tail != fact.tail]
         if kind.name == "composition":
@@ -163,8 +165,8 @@ class Maker:
 
     # Choice
 
-    def _choices(self, entity: str, drawn: random.Random) -> Iterator[Question]:
-        for fact in self._facts_about(entity, drawn):
+    def _choices(self, entity: str, type_: str, drawn: random.Random) -> Iterator[Question]:
+        for fact in self._facts_about(entity, type_, drawn):
             ways = [self._choose_tail, self._choose_head]
             if fact.kind.name in ("composition", "meridian"):
                 ways.append(self._choose_several)
@@ -174,11 +176,16 @@ class Maker:
                 if made:
                     yield made
                     break
+        for fact in neighbourhood(self.facts, entity, type_, self._seed).named:
+            made = self._choose_head(fact, drawn)
+            if made:
+                yield replace(made, subject=entity, subject_type=type_)
 
     def _choose_tail(self, fact: Fact, drawn: random.Random) -> Question | None:
         kind = fact.kind
         if (
             not kind.asks
+            or _is_in_name(fact)
             or len(fact.tail) > _LONGEST_OPTION
             or (kind.name == "composition" and fact.head in self.facts.damaged)
         ):
@@ -264,7 +271,7 @@ class Maker:
         core = set(_SUFFIX.sub("", fact.head))
         for _ in range(_TRIES):
             head = drawn.choice(pool)
-            if head == fact.head or head in found or self._types.get(head) != fact.triple.head_type:
+            if head == fact.head or head in found or not same_type(self.facts.of_head[fact.kind.name][head][0], fact):
                 continue
             if not self._unlike(fact.kind, head, fact.tail):
                 continue
@@ -286,11 +293,11 @@ class Maker:
 
     # True or false
 
-    def _statements(self, entity: str, drawn: random.Random) -> Iterator[Question]:
-        for fact in self._facts_about(entity, drawn):
+    def _statements(self, entity: str, type_: str, drawn: random.Random) -> Iterator[Question]:
+        facts = [(fact, drawn.random() < 0.5) for fact in self._facts_about(entity, type_, drawn)]
+        for fact, holds in [*facts, *((fact, not holds) for fact, holds in facts)]:
             if fact.kind.prose and len(fact.tail) > 90:
                 continue
-            holds = drawn.random() < 0.5
             tail = fact.tail
             if not holds:
                 wrong = self._wrong_tails(fact, 1, drawn)
@@ -318,11 +325,13 @@ class Maker:
 
     # Matching
 
-    def _matchings(self, entity: str, drawn: random.Random) -> Iterator[Question]:
+    def _matchings(self, entity: str, type_: str, drawn: random.Random) -> Iterator[Question]:
         kinds = [kind for kind in self.facts.kinds_of.get(entity, ()) if kind not in ("flavour",)]
         drawn.shuffle(kinds)
         for name in kinds:
-            found = self.facts.of_head[name][entity]
+            found = [fact for fact in self.facts.of_head[name][entity] if fact.triple.head_type == type_]
+            if not found:
+                continue
             kind = found[0].kind
             if kind.name == "composition" or (kind.name == "nature" and entity):
                 continue
@@ -372,8 +381,7 @@ class Maker:
 
     # Chains
 
-    def _chains(self, entity: str, drawn: random.Random) -> Iterator[Question]:
-        type_ = self._types.get(entity, "")
+    def _chains(self, entity: str, type_: str, drawn: random.Random) -> Iterator[Question]:
         ways = {
             FORMULA: (self._case_to_formula, self._formula_to_herb),
             HERB: (self._herb_to_use,),
@@ -419,7 +427,11 @@ class Maker:
 
     def _formula_to_herb(self, formula: str, drawn: random.Random) -> Iterator[Question]:
         """Formula → one of its herbs → what the herb does."""
-        for herb in drawn.sample(self._every("composition", formula), len(self._every("composition", formula))):
+        beyond = neighbourhood(self.facts, formula, FORMULA, self._seed).beyond
+        told = {fact.head for fact in beyond if fact.kind.name == "herb_function"}
+        for herb in self._every("composition", formula):
+            if herb.tail not in told:
+                continue
             functions, channels = self._every("herb_function", herb.tail), self._every("meridian", herb.tail)
             if not functions or not channels:
                 continue
@@ -462,11 +474,13 @@ class Maker:
                 asked = f"请举出一首含有{herb}且出自{source.tail}的方剂，并说明其功用。"
                 known = f"出处：{source.tail}。\n功用：{_listed(functions_of)}。"
                 answer = f"{formula.head}。\n组成：{formula.head}的组成中含有{herb}。\n{known}"
-                yield self._question("chain", formula, asked, answer, [formula, source, *functions_of], subject=herb)
+                yield self._question(
+                    "chain", formula, asked, answer, [formula, source, *functions_of], subject=(herb, HERB)
+                )
 
     def _cause_to_features(self, entity: str, drawn: random.Random) -> Iterator[Question]:
         """Mechanism → signs."""
-        stem = "syndrome" if self._types[entity] == SYNDROME else "disease"
+        stem = "syndrome" if self._one("syndrome_features", entity) else "disease"
         cause, signs = self._one(f"{stem}_cause", entity), self._one(f"{stem}_features", entity)
         if cause is None or signs is None:
             return
@@ -484,13 +498,15 @@ class Maker:
     def _disease_to_herbs(self, disease: str, drawn: random.Random) -> Iterator[Question]:
         """Disease → syndrome → therapy → formula → herbs."""
         for syndrome in self._every("disease_syndrome", disease):
-            yield from self._treated(f"{disease}辨证为{syndrome.tail}", syndrome.tail, [syndrome], drawn, disease)
+            yield from self._treated(
+                f"{disease}辨证为{syndrome.tail}", syndrome.tail, [syndrome], drawn, (disease, DISEASE)
+            )
 
     def _syndrome_to_herbs(self, syndrome: str, drawn: random.Random) -> Iterator[Question]:
-        yield from self._treated(f"患者辨证为{syndrome}", syndrome, [], drawn, syndrome)
+        yield from self._treated(f"患者辨证为{syndrome}", syndrome, [], drawn, (syndrome, SYNDROME))
 
     def _treated(
-        self, said: str, syndrome: str, before: list[Fact], drawn: random.Random, subject: str
+        self, said: str, syndrome: str, before: list[Fact], drawn: random.Random, subject: tuple[str, str]
     ) -> Iterator[Question]:
         therapies = self._every("syndrome_therapy", syndrome)
         for formula in self._every("syndrome_formula", syndrome):
@@ -523,7 +539,7 @@ class Maker:
             why = f"{therapy}法适用于{target.tail}所致的病证。\n" if target else ""
             answer = f"{formula.head}。\n{why}组成：{_listed(herbs)}。"
             used = [formula, source, *herbs, *([target] if target else [])]
-            yield self._question("chain", formula, asked, answer, used, subject=therapy)
+            yield self._question("chain", formula, asked, answer, used, subject=(therapy, THERAPY))
 
     # Words
 
@@ -549,22 +565,26 @@ class Maker:
         return [fact] if fact.kind.prose else self.facts.of_head[fact.kind.name][fact.head]
 
     def _question(
-        self, task: str, fact: Fact, question: str, answer: str, used: Sequence[Fact], subject: str = ""
+        self,
+        task: str,
+        fact: Fact,
+        question: str,
+        answer: str,
+        used: Sequence[Fact],
+        subject: tuple[str, str] = ("", ""),
     ) -> Question:
-        subject = subject or fact.head
+        name, type_ = subject if subject[0] else (fact.head, fact.triple.head_type)
         triples = tuple(dict.fromkeys(one.triple for one in used))
-        return Question(task, fact.kind.name, subject, self._types.get(subject, ""), question, answer, triples)
+        return Question(task, fact.kind.name, name, type_, question, answer, triples)
+
+
+def _is_in_name(fact: Fact) -> bool:
+    """Whether the head's name says the tail: 钩藤 of 钩藤散, 温肺止流 of 温肺止流丹."""
+    return fact.tail in fact.head or _SUFFIX.sub("", fact.head) in fact.tail
 
 
 def _listed(facts: Sequence[Fact]) -> str:
     return "、".join(dict.fromkeys(fact.tail for fact in facts))
-
-
-def _is_in_name(fact: Fact) -> bool:
-    """Whether the name says it: the part used of 桃金娘根, the process of 酒杜仲."""
-    if fact.kind.name == "herb_part":
-        return fact.tail in fact.head
-    return fact.kind.name == "herb_process" and bool(set(fact.tail) & set(fact.head))
 
 
 def _draw(seed: int, *words: str) -> random.Random:

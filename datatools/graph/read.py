@@ -45,6 +45,7 @@ def read_graph(path: str) -> Graph:
         _read(source, graph)
     if not graph.triples:
         raise ValueError(f"{path}: no triples there (TSV, CSV, JSON Lines, JSON or parquet of head, relation, tail)")
+    graph.settle_types()
     return graph
 
 

@@ -14,7 +14,7 @@ from datatools.graph.kinds import Kind
 
 # Actions, ailments and mechanisms that go together: two texts with a group in common may both be true of one thing.
 _GROUPS = {
-    "exterior": "表 汗 风寒 疏风 宣肺 透疹 透邪 感冒 解肌 恶寒 鼻塞 鼻渊 宣散 发散 祛暑",
+    "exterior": "祛风 表 汗 风寒 疏风 宣肺 透疹 透邪 感冒 解肌 恶寒 鼻塞 鼻渊 宣散 发散 祛暑",
     "heat": "清 热 火 凉血 解毒 毒 肿 疮 痈 疔 暑 咽 湿热 黄疸 退黄 疹 炎 痢 斑 消痈 排脓",
     "damp": "湿 水 淋 痹 渗 肿 尿 利尿 带下 浊 泻 通利 泄 脚气 痰饮 饮 胀满 蠲 祛风",
     "cold": "寒 温 阳 冷 厥 回阳 散寒 暖",

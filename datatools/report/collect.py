@@ -59,6 +59,13 @@ def _output(path: Path) -> Path:
     return files_of(path)[0]
 
 
+# Counts as the report names them, and as `report.json` does.
+_COUNTED = (
+    *(("languages_read", "languages"), ("pii", "pii"), ("encodings", "encodings")),
+    *(("entities", "entities"), ("covered", "covered"), ("verdicts", "verdicts")),
+)
+
+
 class _Collector:
     """Reads the files of one job, one after another."""
 
@@ -189,7 +196,7 @@ class _Collector:
     def _counts(self, passages: pl.LazyFrame | None) -> dict[str, Counts]:
         """Of what was read: the output no longer tells."""
         counts: dict[str, Counts] = {}
-        for name, key in (("languages_read", "languages"), ("pii", "pii"), ("encodings", "encodings")):
+        for name, key in _COUNTED:
             given = [(str(label), int(count)) for label, count in self._value(key, Mapping).items()]
             if given:
                 counts[name] = top(pl.DataFrame(given, schema={"value": pl.String, "len": pl.Int64}, orient="row"))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from unicodedata import east_asian_width
 
 from datatools.report.progress import on_one_line
 
@@ -83,6 +84,15 @@ def _spared(saved: Mapping[str, float | None]) -> str:
     spared = [f"{number:,} {name}" for name, number in shown.items() if not name.startswith("judge_")]
     judging = [f"{number:,} {name[6:]}" for name, number in shown.items() if name.startswith("judge_")]
     return f"{', '.join(spared)}; judging took {', '.join(judging)}"
+
+
+def padded(text: str, width: int) -> str:
+    """`text` filled up with spaces to so many columns of a terminal, where Chinese characters take two.
+
+    >>> padded("甘草", 6) + "|"
+    '甘草  |'
+    """
+    return text + " " * (width - sum(2 if east_asian_width(sign) in "WF" else 1 for sign in text))
 
 
 def _see(path: str | None) -> str:
