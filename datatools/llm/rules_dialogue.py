@@ -52,7 +52,7 @@ SPOKEN = {
 }  # fmt: skip
 # A patient who cannot speak for himself is spoken for.
 _SPOKEN_FOR = re.compile("神昏|昏|谵语|不省人事|抽搐|牙关紧闭|角弓反张|痉挛|口噤|痴呆|意识|发狂|狂躁|失语")
-_CHILD = re.compile("小儿|婴|新生儿|胎|初生|幼儿|囟|疳|夜啼|惊风")
+_CHILD = re.compile("小儿|婴|新生儿|胎黄|胎毒|初生|幼儿|囟|疳|夜啼|惊风")
 _OPENINGS = (
     "{hello}{who}{lately}{complaint}，想问问是怎么回事？",
     "{hello}{who}{often}{complaint}，该怎么调理？",
