@@ -1,10 +1,11 @@
 """How well the checks that need no model tell a good consultation from one with a planted defect.
 
-    python -m benchmarks.checks [--planted 500] [--clean 2000] [--cases FILE] [--seed 0]
+    python -m benchmarks.checks [--planted 500] [--clean 2000] [--cases FILE] [--answers FILE] [--seed 0]
 
 plays consultations between the two sides of the tests' double (tests/llm/clinic.py), through the very functions that
 `datatools dialogue` runs, and prints for every defect how many of the planted dialogues carry its flag, and of how many
-clean ones any flag was raised. Cases are made from templates; with --cases those of a file take part too.
+clean ones any flag was raised. Cases are made from templates; with --cases those of a file take part too. With --answers
+the same defects are planted into what people wrote: a table of patients' questions with clinicians' answers.
 """
 
 from __future__ import annotations
@@ -23,15 +24,19 @@ from datatools.cases.read import cases
 from datatools.checks.dialogue import check_dialogue
 from datatools.checks.drugs import lexicon_of_drugs
 from datatools.checks.medical import Knowledge
+from datatools.checks.red_flags import red_flags
 from datatools.io.files import discover
+from datatools.io.read import read
+from datatools.io.source import ReadOptions
 from datatools.llm.request import Reply, Request
 from datatools.llm.runner import Runner
 from pipelines.dialogue_settings import DialogueSettings
 from pipelines.dialogue_turns import PATIENT, Talk, talk
 from prompts.load import load
 from schemas.case import ON_ASKING, UNKNOWN, VOLUNTEERED, Case, Fact
+from schemas.document import Document
 from tests.llm.clinic import Clinic
-from tests.llm.clinic_defects import DEFECTS, MEDICINES
+from tests.llm.clinic_defects import CLINICIAN, DEFECTS, MEDICINES, planted
 
 # The flag that a defect has to raise.
 FLAGS = {
@@ -128,14 +133,14 @@ def nameable(case: Case) -> bool:
     return re.fullmatch("[\u4e00-\u9fff]{3,10}", case.diagnosis) is not None and case.diagnosis not in known
 
 
-def measure(planted: int, clean: int, seed: int, more: list[Case]) -> list[tuple[str, int, int]]:
+def measure(wanted: int, clean: int, seed: int, more: list[Case]) -> list[tuple[str, int, int]]:
     """For every defect: dialogues that have it, and of these those that carry its flag; the clean ones last."""
     knowledge = Knowledge(lexicon_of_drugs())
     rows = []
     for place, defect in enumerate(DEFECTS):
         caught = made = 0
         urgent = True if defect == "missing_warning" else None
-        source = [*made_cases(20 * planted, seed + place, urgent)]
+        source = [*made_cases(20 * wanted, seed + place, urgent)]
         for number, case in enumerate([*more, *source] if defect != "missing_warning" else source):
             if defect == "diagnosis_given_away" and not nameable(case):
                 continue
@@ -148,7 +153,7 @@ def measure(planted: int, clean: int, seed: int, more: list[Case]) -> list[tuple
             flags = check_dialogue(bad, case, knowledge, language="zh")[0].flags
             caught += any(flag.startswith(FLAGS[defect]) for flag in flags)
             made += 1
-            if made == planted:
+            if made == wanted:
                 break
         rows.append((defect, made, caught))
     flagged: Counter[str] = Counter()
@@ -161,17 +166,52 @@ def measure(planted: int, clean: int, seed: int, more: list[Case]) -> list[tuple
     return [*rows, ("clean", len(good), wrong), *((f"  {flag}", len(good), n) for flag, n in flagged.most_common())]
 
 
+def measure_answers(file: Path, planted_rows: int, clean: int, seed: int) -> list[tuple[str, int, int]]:
+    """The same of a clinician's defects in real answers; the flag of a dialogue without questions does not count."""
+    knowledge = Knowledge(lexicon_of_drugs())
+    found = [item for source in discover([str(file)])[0] for item in read(source, ReadOptions())]
+    pairs = [(str(item.meta["question"]), str(item.meta["answer"])) for item in found if isinstance(item, Document)]
+    random.Random(seed).shuffle(pairs)
+
+    def flags(question: str, answer: str, given: str) -> tuple[str, ...]:
+        case = Case("real", (Fact(question, VOLUNTEERED), Fact(given, UNKNOWN)))
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        fired = check_dialogue(turns, case, knowledge, language="zh")[0].flags
+        return tuple(flag for flag in fired if flag != "no_question_before_advice")
+
+    rows = []
+    for defect in CLINICIAN:
+        made = caught = 0
+        for number, (question, answer) in enumerate(pairs):
+            bad = planted(defect, answer, bool(red_flags(question)), "", random.Random(f"{seed} {defect} {number}"))
+            if bad == answer or any(name in bad and name in question + answer for name in MEDICINES):
+                continue
+            made += 1
+            caught += any(flag.startswith(FLAGS[defect]) for flag in flags(question, bad, answer))
+            if made == planted_rows:
+                break
+        rows.append((f"{defect}, real", made, caught))
+    fired = [flags(question, answer, answer) for question, answer in pairs[:clean]]
+    counts = Counter(flag for some in fired for flag in some)
+    rows.append(("as written, real", len(fired), sum(map(bool, fired))))
+    return [*rows, *((f"  {flag}", len(fired), count) for flag, count in counts.most_common())]
+
+
 def main() -> None:
     """Print one line a defect."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--planted", type=int, default=500, help="dialogues with each defect")
     parser.add_argument("--clean", type=int, default=2000, help="dialogues without")
     parser.add_argument("--cases", type=Path, help="a file of cases with labelled parts")
+    parser.add_argument("--answers", type=Path, help="a table of questions and answers")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     more = [case for case in cases(discover([str(given.cases)])[0]) if isinstance(case, Case)] if given.cases else []
     print(f"{'defect':24}{'dialogues':>10}{'flagged':>9}{'share':>8}")
-    for name, count, hits in measure(given.planted, given.clean, given.seed, more):
+    measured = measure(given.planted, given.clean, given.seed, more)
+    if given.answers:
+        measured += measure_answers(given.answers, given.planted, given.clean, given.seed)
+    for name, count, hits in measured:
         print(f"{name:24}{count:>10,}{hits:>9,}{hits / max(1, count):>8.3f}")
 
 
