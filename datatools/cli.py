@@ -106,6 +106,7 @@ ReasoningEffort = Annotated[
 Lane = Annotated[str, typer.Option("--lane", help="sync, or batch: provider's batch files, cheaper, within a day.")]
 Poll = Annotated[float | None, typer.Option("--poll", help="Seconds between looks at a batch; 30 if not given.", min=0)]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again for rows that failed for good.")]
+NoModel = Annotated[str | None, typer.Option("--model", help="Name of the model at --base-url, or transformers:PATH.")]
 Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder whose prompt files replace the shipped ones.")]
 
 INTERRUPTED, GO_ON = 130, "interrupted; the same line again goes on where it stopped"
@@ -279,6 +280,116 @@ def prefer(
     settings = PreferSettings(negatives=negatives, format=format, limit=limit, seed=seed)
     processes = workers or os.cpu_count() or 1
     return _report(job(file, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
+
+
+@app.command()
+def dialogue(
+    inputs: Inputs,
+    out: Out,
+    recipe: Recipe = None,
+    model: NoModel = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
+    role: Annotated[str, typer.Option("--role", help="The clinician: doctor, nurse, pharmacist or tcm.")] = "doctor",
+    turns: Annotated[str, typer.Option("--turns", help="Exchanges of a dialogue, MIN-MAX.")] = "3-8",
+    mode: Annotated[
+        str, typer.Option("--mode", help="turns: two agents talk; single: one structured call a dialogue.")
+    ] = "turns",
+    from_corpus: Annotated[
+        bool, typer.Option("--from-corpus", help="INPUT holds articles: a model finds the facts of a case in each.")
+    ] = False,
+    from_kg: Annotated[
+        bool, typer.Option("--from-kg", help="INPUT is a graph: symptoms of its diseases; works with --model rules.")
+    ] = False,
+    rewrite: Annotated[
+        bool, typer.Option("--rewrite", help="INPUT holds real dialogues: rewrite the clinician's turns.")
+    ] = False,
+    with_system: Annotated[bool, typer.Option("--with-system", help="Begin with a system message.")] = False,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    prompts: Prompts = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Turn patient cases into consultations of several turns."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from pipelines.ask_items import taken
+    from pipelines.ask_run import AskRun
+    from pipelines.dialogue import dialogue as job
+    from pipelines.dialogue_settings import DialogueSettings
+
+    chosen = [name for name in ("corpus", "kg") if values[f"from_{name}"]] + (["rewrite"] if rewrite else [])
+    if len(chosen) > 1:
+        raise ValueError("--from-corpus, --from-kg and --rewrite: choose one, each says what INPUT holds")
+    values["source"] = chosen[0] if chosen else None
+    values["prompts"] = str(prompts) if prompts else None
+    settings, run = taken(DialogueSettings, values), taken(AskRun, values)
+    return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
+
+
+@app.command()
+def consult(
+    inputs: Inputs,
+    out: Out,
+    recipe: Recipe = None,
+    model: NoModel = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
+    keep_human: Annotated[
+        float | None,
+        typer.Option("--keep-human", help="Judge human answers first, 1 to 5; those of this score or better stay."),
+    ] = None,
+    near_threshold: Annotated[
+        float, typer.Option("--near-threshold", help="Jaccard of questions that are near duplicates.")
+    ] = 0.8,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    prompts: Prompts = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Answer real patients' questions, and keep the good answers of humans."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from pipelines.ask_items import taken
+    from pipelines.ask_run import AskRun
+    from pipelines.consult import ConsultSettings
+    from pipelines.consult import consult as job
+
+    values["prompts"] = str(prompts) if prompts else None
+    settings, run = taken(ConsultSettings, values), taken(AskRun, values)
+    return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
 
 
 @app.command()

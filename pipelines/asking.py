@@ -15,13 +15,13 @@ from datatools.llm.journal import Journal
 from datatools.llm.money import Budget, Price, price
 from datatools.llm.runner import Runner, Settings
 from datatools.report.progress import Bar
-from pipelines.unify_settings import UnifyRun
+from pipelines.ask_run import AskRun
 
 CEILING, LOCAL_CEILING = 128, 256  # calls in flight at most without --concurrency: elsewhere, and on our own machines
 TICK = 1.0  # seconds between looks at the progress line while nothing comes back
 
 
-def runner_settings(run: UnifyRun, base_url: str) -> Settings:
+def runner_settings(run: AskRun, base_url: str) -> Settings:
     """The runner's settings from the options."""
     default = Settings()
     return Settings(
@@ -36,7 +36,7 @@ def runner_settings(run: UnifyRun, base_url: str) -> Settings:
     )
 
 
-def known_price(run: UnifyRun, model: str, host: str) -> Price | None:
+def known_price(run: AskRun, model: str, host: str) -> Price | None:
     """What the model costs, as far as it is known. ValueError where a budget needs it and it is not."""
     found = price(model, host, run.price_in, run.price_out)
     if found is None and run.budget is not None:
@@ -47,7 +47,7 @@ def known_price(run: UnifyRun, model: str, host: str) -> Price | None:
     return found
 
 
-def open_budget(run: UnifyRun, model: str, paid: Price | None, journal: Journal) -> Budget | None:
+def open_budget(run: AskRun, model: str, paid: Price | None, journal: Journal) -> Budget | None:
     """The budget with what earlier runs of the job spent on this model, calls that may have been billed included."""
     if run.budget is None or paid is None:
         return None
@@ -61,7 +61,7 @@ def open_budget(run: UnifyRun, model: str, paid: Price | None, journal: Journal)
     return Budget(run.budget, paid, spent=spent + lost, lost=lost)
 
 
-def cost_of(paid: Price | None, run: UnifyRun, prompt_tokens: int, completion_tokens: int) -> float | None:
+def cost_of(paid: Price | None, run: AskRun, prompt_tokens: float, completion_tokens: float) -> float | None:
     """What tokens of this run cost; None where the price is not known."""
     if paid is None:
         return None if prompt_tokens or completion_tokens else 0.0
@@ -72,7 +72,7 @@ def cost_of(paid: Price | None, run: UnifyRun, prompt_tokens: int, completion_to
 class Status:
     """The part of the progress line that tells of the calls."""
 
-    def __init__(self, runner: Runner, paid: Price | None, run: UnifyRun) -> None:
+    def __init__(self, runner: Runner, paid: Price | None, run: AskRun) -> None:
         self._runner, self._paid, self._run = runner, paid, run
         self._began = asyncio.get_running_loop().time()
 

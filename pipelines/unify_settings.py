@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipelines.ask_run import AskRun
 from schemas.document import SOURCE_TYPES
 
 
@@ -57,29 +58,12 @@ class UnifySettings:
 
 
 @dataclass(frozen=True)
-class UnifyRun:
+class UnifyRun(AskRun):
     """How the work is done: nothing here changes a byte of the output."""
 
     workers: int = 1
-    fresh: bool = False
-    retry_failed: bool = False
-    concurrency: int | None = None
-    rpm: float | None = None  # requests a minute
-    tpm: float | None = None  # tokens a minute
-    timeout: float | None = None
-    attempts: int | None = None
-    api_key_env: str = "OPENAI_API_KEY"
-    lane: str = "sync"  # or batch: requests are sent as files
-    poll: float | None = None  # seconds between two looks at a batch
-    budget: float | None = None  # what the job may cost, all its runs together
-    price_in: float | None = None  # per million tokens
-    price_out: float | None = None
     dry_run: bool = False
     pilot: int | None = None  # passages that a dry run asks about
-
-    def __post_init__(self) -> None:
-        if self.lane not in ("sync", "batch"):
-            raise ValueError(f"--lane {self.lane}: must be sync or batch")
 
 
 def settings_from(values: dict[str, Any]) -> tuple[UnifySettings, UnifyRun]:

@@ -116,6 +116,8 @@ def _document(row: Mapping[str, Any], roles: Roles, options: ReadOptions) -> Doc
         own = find_roles([row], options)  # files are glued together: a row may have a shape of its own
         roles = own if own.named and own.kind != "fields" else roles
     made = MAKERS[roles.kind](row, roles)
+    if isinstance(made, str) and options.unanswered and roles.kind == "pair" and (question := _question(row, roles)):
+        made = Document(question, "", meta={"question": question, **_kept(row, roles)})
     if isinstance(made, str):
         return made
     said = plain(row.get("source_type")).strip()
@@ -136,12 +138,16 @@ def _text(row: Mapping[str, Any], roles: Roles) -> Document | str:
 
 
 def _pair(row: Mapping[str, Any], roles: Roles) -> Document | str:
-    question, answer = stated(value(row, roles.question)), stated(value(row, roles.answer))
+    return pair(_question(row, roles), stated(value(row, roles.answer)), _kept(row, roles))
+
+
+def _question(row: Mapping[str, Any], roles: Roles) -> str:
+    question = stated(value(row, roles.question))
     if roles.input and (more := stated(row.get(roles.input))):
         question = f"{question}\n\n{more}".strip()
     if roles.title and roles.question.casefold() in BODY_OF_TITLE:
         question = asked(plain(row.get(roles.title)).strip(), question)
-    return pair(question, answer, _kept(row, roles))
+    return question
 
 
 def stated(cell: Any) -> str:

@@ -66,6 +66,7 @@ class ReadOptions:
 
     text_column: str | None = None  # column or key that holds the text; found by name and content when None
     source_type: str | None = None  # one of SOURCE_TYPES; told from format and columns when None
+    unanswered: bool = False  # a question whose answer is empty is a Document too, with the question as its text
 
 
 @dataclass(frozen=True, slots=True)

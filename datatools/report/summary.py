@@ -27,6 +27,7 @@ class Summary:
     requests_total: dict[str, int] = field(default_factory=lambda: {"sent": 0, "retried": 0})
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})
     cost: float | None = 0.0  # null where the model's price is not known
+    saved: dict[str, float | None] | None = None  # calls, tokens and cost that were not needed; null where nothing was
     seconds: float = 0.0
     output: str | None = None
     trace: str | None = None
@@ -46,10 +47,10 @@ class Summary:
         return 3 if self.failed else 0
 
     def to_json(self) -> str:
-        """One JSON object; `error`, `flags` and `dry_run` only where there are any."""
+        """One JSON object; `error`, `flags`, `saved` and `dry_run` only where there are any."""
         values = asdict(self)
         del values["problems"], values["estimate"], values["notes"], values["unit"]
-        for name in ("error", "flags", "dry_run"):
+        for name in ("error", "flags", "saved", "dry_run"):
             if values[name] is None:
                 del values[name]
         return json.dumps(values, ensure_ascii=False)
@@ -79,7 +80,17 @@ class Summary:
                 f"{requests['retried']:,} retried; {tokens['prompt']:,} + {tokens['completion']:,} tokens"
                 + ("" if self.cost is None else f", cost {self.cost:,.4f}")
             )
+        if self.saved:
+            lines.append(f"  saved    {_spared(self.saved)}")
         return "\n".join([*lines, *self.notes])
+
+
+def _spared(saved: Mapping[str, float | None]) -> str:
+    """What was spared, and what finding that out took."""
+    shown = {name: number for name, number in saved.items() if number is not None}
+    spared = [f"{number:,} {name}" for name, number in shown.items() if not name.startswith("judge_")]
+    judging = [f"{number:,} {name[6:]}" for name, number in shown.items() if name.startswith("judge_")]
+    return f"{', '.join(spared)}; judging took {', '.join(judging)}"
 
 
 def padded(text: str, width: int) -> str:

@@ -1,0 +1,292 @@
+"""What every job that asks a model shares: settings, provider, journal and runner, and rows written in input order.
+
+A job gives items and one coroutine, `work(runner, item) -> Made`. State lives in the journal alone: a rerun walks the
+items again and finds the replies it has there, so it goes on at the next call, not at the next item.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from datatools.engine.parts import Parts
+from datatools.engine.work import Work
+from datatools.io.atomic import parquet_writer, part_writer
+from datatools.io.source import Fault
+from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key, identity
+from datatools.llm.errors import Failure
+from datatools.llm.journal import Journal
+from datatools.llm.money import Price
+from datatools.llm.provider import Provider
+from datatools.llm.runner import Runner, run_ordered
+from datatools.report.progress import Progress
+from datatools.report.summary import Summary
+from pipelines.ask_run import AskRun
+from pipelines.asking import Status, cost_of, interruptible, known_price, open_budget, runner_settings, ticking
+from pipelines.inputs import FAULT_CLASSES, companions
+from schemas.trace import FAILED, TRACE
+
+T = TypeVar("T")
+RULES = "rules"
+IN_PROCESS = "transformers:"
+OPENAI = "https://api.openai.com/v1"
+ASKED = "asked"  # the one unit whose parts hold what was made
+WAVE = 20_000  # items that are asked about together where requests are sent as files
+_TABLE_ROWS = 500
+
+
+@dataclass(frozen=True)
+class AskSettings:
+    """What shapes the result: two runs that differ here must not be mixed. Defaults are the command line's."""
+
+    model: str = ""
+    base_url: str | None = None
+    temperature: float | None = None
+    reasoning_effort: str | None = None  # none, low, medium, high, …: sent as it is
+    prompts: str | None = None
+    limit: int | None = None  # input rows
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"--limit {self.limit}: must be 1 or more")
+        if self.reasoning_effort is not None and not self.reasoning_effort.isalpha():
+            raise ValueError(f"--reasoning-effort {self.reasoning_effort!r}: must be a word, such as low or none")
+        if self.base_url and (self.model == RULES or self.model.startswith(IN_PROCESS)):
+            raise ValueError(f"--model {self.model}: runs in this process, so there is no --base-url")
+        if self.base_url and not self.base_url.strip().startswith(("http://", "https://")):
+            raise ValueError(f"--base-url {self.base_url}: must look like http://localhost:8000/v1")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Who is asked: what makes the provider once the loop runs, where it is, and its price where that is known."""
+
+    provider: Callable[[], Provider]
+    name: str
+    base_url: str
+    price: Price | None
+
+
+@dataclass
+class Made:
+    """What came of one item: rows for the streams rows, trace and failed, and what is counted of them."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    trace: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def fault(self, fault: Fault) -> Made:
+        """Something could not be read."""
+        self.trace.append(
+            {"id": "", "source": fault.source, "step": "read", "rule": fault.rule, "excerpt": fault.message[:200]}
+        )
+        return self
+
+    def fail(self, id: str, source: str, step: str, failure: Failure) -> Made:
+        """A call got no usable reply."""
+        self.failed.append(
+            {
+                "id": id,
+                "source": source,
+                "step": step,
+                "class": failure.kind,
+                "message": failure.message,
+                "attempts": failure.attempts,
+            }
+        )
+        return self
+
+    def drop(self, id: str, source: str, step: str, rule: str, text: str, **more: Any) -> Made:
+        """Something is left out, by this rule; `more` are further fields of a trace row."""
+        self.trace.append({"id": id, "source": source, "step": step, "rule": rule, "excerpt": text[:200], **more})
+        return self
+
+
+@dataclass
+class Usage:
+    """Tokens that the replies for one row were billed for."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def add(self, reply: Any) -> None:
+        """One more reply."""
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+
+    def record(self) -> dict[str, int]:
+        """The struct of a row."""
+        return {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens}
+
+
+def flags_of(counts: Counter[str]) -> dict[str, int]:
+    """Rows by flag, the most frequent first, out of what jobs count under `flag:NAME`."""
+    return {name.removeprefix("flag:"): count for name, count in counts.most_common() if name.startswith("flag:")}
+
+
+def taken(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Settings of a dataclass out of the command line's values; what is None keeps its default."""
+    names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: values[name] for name in names if values.get(name) is not None})
+
+
+def model_of(settings: AskSettings, run: AskRun, need: str) -> Model:
+    """The model that the settings name; `need` says what to give where they name none.
+
+    Made before any work begins, so that a bad setting stops at once. Raises ValueError for a key, a model or a price
+    that is not there.
+    """
+    if not settings.model or settings.model == RULES:
+        raise ValueError(need)
+    if settings.model.startswith(IN_PROCESS):
+        from datatools.llm.transformers_model import TransformersModel  # brings torch along
+
+        if run.lane == "batch":
+            raise ValueError("--lane batch: needs --model NAME of an endpoint that takes batch files")
+        loaded = TransformersModel(settings.model)
+        paid = known_price(run, settings.model, loaded.identity)
+        return Model(lambda: loaded, settings.model, settings.model, paid)
+    url = settings.base_url or OPENAI
+    key = api_key(run.api_key_env, url)
+    paid = known_price(run, settings.model, identity(url))
+    return Model(lambda: Endpoint(url, settings.model, key, run.timeout or TIMEOUT), settings.model, url, paid)
+
+
+def ask_all(
+    items: Iterable[T],
+    work: Callable[[Runner, T], Awaitable[Made]],
+    model: Model,
+    run: AskRun,
+    place: Work,
+    schema: pa.Schema,
+    summary: Summary,
+    progress: Progress,
+    total: int | None = None,
+) -> Counter[str]:
+    """Do `work` for every item and leave the rows as parts, in the order of the items; returns what was counted.
+
+    Fills the summary's requests and tokens, also when the run is stopped.
+    """
+    return asyncio.run(_ask_all(items, work, model, run, place, schema, summary, progress, total))
+
+
+def make_all(
+    items: Iterable[T], work: Callable[[T], Made], place: Work, schema: pa.Schema, progress: Progress
+) -> Counter[str]:
+    """The same without a model, where rules make the rows."""
+
+    with progress.bar("filling", None) as bar:
+
+        async def made() -> AsyncIterator[Made]:
+            for item in items:
+                yield work(item)
+                bar.advance()
+
+        return asyncio.run(_write(made(), place, schema))
+
+
+async def _ask_all(
+    items: Iterable[T],
+    work: Callable[[Runner, T], Awaitable[Made]],
+    model: Model,
+    run: AskRun,
+    place: Work,
+    schema: pa.Schema,
+    summary: Summary,
+    progress: Progress,
+    total: int | None,
+) -> Counter[str]:
+    settings = runner_settings(run, model.base_url)
+    workers = WAVE if run.lane == "batch" else 2 * settings.most
+    say = partial(progress.say_of, summary.command)
+    with Journal(place.journal) as journal:
+        if lost := journal.unfinished():
+            say(f"{lost} calls were under way when an earlier run ended; they may have been billed")
+        budget = open_budget(run, model.name, model.price, journal)
+        async with Runner(model.provider(), journal, settings, say, budget) as runner:
+            status = Status(runner, model.price, run)
+            with interruptible(runner, say), progress.bar("asking", total) as bar, ticking(bar, status):
+
+                async def done(item: T) -> Made:
+                    made = await work(runner, item)
+                    bar.advance(detail=status)  # as they come, not as they are written
+                    return made
+
+                try:
+                    return await _write(run_ordered(items, done, workers=workers, window=4 * workers), place, schema)
+                except BaseException as error:
+                    error.summary = summary  # type: ignore[attr-defined] # what was sent is told all the same
+                    raise
+                finally:
+                    _count(runner, model, run, summary)
+
+
+async def _write(results: AsyncIterator[Made], place: Work, schema: pa.Schema) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    with ExitStack() as files:
+        sinks: dict[str, tuple[pa.RecordBatchWriter, pa.Schema, list[dict[str, Any]]]] = {
+            name: (files.enter_context(part_writer(place.part(ASKED, name), kind)), kind, [])
+            for name, kind in (("rows", schema), ("trace", TRACE), ("failed", FAILED))
+        }
+        async for made in results:
+            counts.update(made.counts)
+            for name, (writer, kind, pending) in sinks.items():
+                pending += getattr(made, name)
+                _flush(writer, kind, pending, _TABLE_ROWS)
+        for writer, kind, pending in sinks.values():
+            _flush(writer, kind, pending, 1)
+    return counts
+
+
+def _flush(writer: pa.RecordBatchWriter, schema: pa.Schema, rows: list[dict[str, Any]], at_least: int) -> None:
+    if len(rows) >= at_least:
+        writer.write(pa.Table.from_pylist(rows, schema=schema))
+        rows.clear()
+
+
+def _count(runner: Runner, model: Model, run: AskRun, summary: Summary) -> None:
+    counters, total = runner.counters, runner.total()
+    summary.requests = {"sent": counters.sent, "cached": counters.cached, "retried": counters.retried}
+    summary.requests_total = {"sent": total.sent, "retried": total.retried}
+    summary.tokens = {"prompt": counters.prompt_tokens, "completion": counters.completion_tokens}
+    summary.cost = cost_of(model.price, run, counters.prompt_tokens, counters.completion_tokens)
+
+
+def write_output(place: Work, out: Path, schema: pa.Schema, summary: Summary) -> None:
+    """The output and what stands beside it, out of the parts; fills the summary."""
+    trace_path, failed_path = companions(out)
+    dropped: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    with parquet_writer(trace_path, TRACE) as trace:
+        for _, table in Parts(place, [ASKED], "trace").batches():
+            trace.write(table)
+            for row in table.select(["source", "rule", "excerpt"]).to_pylist():
+                if row["rule"] in FAULT_CLASSES:
+                    failed[FAULT_CLASSES[row["rule"]]] += 1
+                    summary.problems.append(f"{row['source']}: {row['excerpt']}")
+                else:
+                    dropped[row["rule"]] += 1
+    with parquet_writer(failed_path, FAILED) as refused:
+        for _, table in Parts(place, [ASKED], "failed").batches():
+            refused.write(table)
+            failed.update(table["class"].to_pylist())
+    with parquet_writer(out, schema) as writer:
+        for _, table in Parts(place, [ASKED], "rows").batches():
+            writer.write(table)
+    for path, written in ((trace_path, trace.written), (failed_path, refused.written)):
+        if not written:  # a file that says nothing is not left behind, whether this run wrote it or an earlier one
+            path.unlink()
+    summary.rows_written, summary.output = writer.written, str(out)
+    summary.dropped, summary.failed = dict(sorted(dropped.items())), dict(sorted(failed.items()))
+    summary.trace = str(trace_path) if trace.written else None
+    summary.failed_rows = str(failed_path) if refused.written else None
