@@ -66,6 +66,7 @@ _FILLED = re.compile(r"[（(]\d{4}-\d{1,2}-\d{1,2}填写[）)]")
 _TALK = re.compile(
     r"^[ \t]*(?:医生给您发来一个提醒|Dialogue|医生|病人|患者|Doctor|Patient)[ \t]*[：:]?[ \t]*$", re.MULTILINE
 )
+_LATIN_END = re.compile(r"(?<=[a-z)][.])\s+(?=[A-Z])")  # Light hurts. I vomited: not 37.5, nor e.g. this
 _SENTENCE = re.compile(r"[^。！？!?；;\n]+[。！？!?；;]*|(?<=\n)[^\n]+")
 _GREETING = re.compile(
     r"^(?:(?:医生|大夫|主任|教授|专家)?[，, ]?(?:您|你)?好(?:医生|大夫)?[！!。，,~ ]+)+"
@@ -110,9 +111,7 @@ def facts_of(text: str) -> tuple[Fact, ...]:
         else:
             layer = LABELS.get(label, ON_ASKING)
             if not (layer == UNKNOWN and part.casefold() in _NOTHING):
-                facts.append(
-                    Fact(f"{label}：{part}" if re.search("[\u4e00-\u9fff]", label) else f"{label}: {part}", layer)
-                )
+                facts.append(Fact(_named(label, part), layer))
     return tuple(dict.fromkeys(facts))
 
 
@@ -126,7 +125,11 @@ def conclusion_of(text: str) -> tuple[str, tuple[Fact, ...]]:
     if not parts:
         return "", (Fact(_tidy(text), UNKNOWN),) if _tidy(text) else ()
     diagnosis = next((part for label in DIAGNOSES for name, part in parts if name == label), "")
-    return diagnosis, tuple(Fact(f"{label}：{part}", UNKNOWN) for label, part in parts)
+    return diagnosis, tuple(Fact(_named(label, part), UNKNOWN) for label, part in parts)
+
+
+def _named(label: str, part: str) -> str:
+    return f"{label}: {part}" if label.isascii() else f"{label}：{part}"
 
 
 def sentences(text: str) -> list[str]:
@@ -136,7 +139,7 @@ def sentences(text: str) -> list[str]:
     ['腰痛三天。', '不能弯腰！难受。']
     """
     found: list[str] = []
-    for sentence in (match[0].strip() for match in _SENTENCE.finditer(text)):
+    for sentence in (match[0].strip() for match in _SENTENCE.finditer(_LATIN_END.sub("\n", text))):
         if found and len(sentence) < SHORT:
             found[-1] += sentence
         elif sentence:

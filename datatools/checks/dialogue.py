@@ -51,6 +51,7 @@ _LEAD = re.compile(
     r"^(?:好的?|嗯+|哦|了解了?|明白了?|知道了?|那么?|请问|您好|我再问一下|okay|ok|I see|thank you)[，,。.、！! ]+",
     re.IGNORECASE,
 )
+_LATIN_END = re.compile(r"(?<=[a-z)][.])\s+(?=[A-Z])")
 _QUOTED = re.compile(r"“[^“”]{0,80}”")
 _SENTENCE = re.compile(r"[^。！？!?\n；;]+[。！？!?；;]*")
 _ASKS = re.compile(r"[？?]\s*$|(?:吗|呢|么|没有)[。\s]*$")
@@ -218,6 +219,7 @@ def _content(fact: str) -> str:
 
 
 def _sentences(text: str) -> list[str]:
+    text = _LATIN_END.sub("\n", text)
     return [match[0].strip() for match in _SENTENCE.finditer(text) if match[0].strip()]
 
 

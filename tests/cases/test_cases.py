@@ -39,6 +39,19 @@ def test_what_the_clinician_wrote_the_patient_does_not_know() -> None:
     assert conclusion_of("多喝水。") == ("", (Fact("多喝水。", UNKNOWN),))
 
 
+def test_an_english_record_is_cut_at_its_sentences() -> None:
+    told = "It began on Monday. Light hurts. I had 37.5 C."
+    record = f"Chief complaint: Headache\nHistory of present illness: {told}\nAllergies: none"
+    assert [tuple(fact[:2]) for fact in facts_of(record)] == [
+        ("Headache", "volunteered"),
+        ("It began on Monday.", "volunteered"),
+        ("Light hurts.", "on_asking"),
+        ("I had 37.5 C.", "on_asking"),
+        ("Allergies: none", "on_asking"),
+    ]
+    assert conclusion_of("Diagnosis: Migraine")[1] == (Fact("Diagnosis: Migraine", UNKNOWN),)
+
+
 def test_free_text_has_no_facts_by_rules() -> None:
     assert facts_of("我牙疼两天了，怎么办？") == ()
 
