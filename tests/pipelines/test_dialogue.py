@@ -74,3 +74,16 @@ def test_without_a_model_it_says_what_to_give(cases: Path, out: Path) -> None:
     ended = here("dialogue", cases, "--out", out, "--model", "rules")
     assert ended.code == 2 and "--from-kg" in ended.line
     assert not out.exists()
+
+
+def test_a_budget_needs_a_price_and_stops_the_dialogues(cases: Path, out: Path, clinic: ModelServer) -> None:
+    unknown = dialogue(cases, out, clinic, "--budget", 1)
+    assert unknown.code == 2 and "--price-in" in unknown.summary["error"] and not clinic.seen
+    paid = ("--price-in", 1000, "--price-out", 1000)
+    stopped = dialogue(cases, out, clinic, "--budget", 0.001, *paid)
+    assert stopped.code == 4 and "larger --budget" in stopped.summary["error"]
+    sent = len(clinic.seen)
+    done = dialogue(cases, out, clinic, *paid)
+    assert done.code == 0 and len(rows(out)) == 2
+    assert done.summary["requests"]["cached"] >= 1 and done.summary["cost"] > 0
+    assert len({seen.key for seen in clinic.seen}) == len(clinic.seen) >= sent
