@@ -111,13 +111,17 @@ def ticking(bar: Bar, status: Status) -> Iterator[None]:
 
 @contextmanager
 def interruptible(runner: Runner, say: Callable[[str], None]) -> Iterator[None]:
-    """Ctrl-C once: calls under way are awaited; twice: they are given up. Raises Stopped of kind `interrupted`."""
+    """Ctrl-C once: calls under way are awaited; twice, or SIGTERM: they are given up.
+
+    Raises Stopped of kind `interrupted`. The loop takes the signals, because an exception out of a signal handler would
+    be raised in whatever task is running.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop, task, pressed = asyncio.get_running_loop(), asyncio.current_task(), 0
     assert task is not None
-    before: Any = signal.getsignal(signal.SIGINT)
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def press() -> None:
         nonlocal pressed
@@ -128,7 +132,13 @@ def interruptible(runner: Runner, say: Callable[[str], None]) -> Iterator[None]:
         else:
             task.cancel()
 
+    def end() -> None:
+        nonlocal pressed
+        pressed = 2
+        task.cancel()
+
     loop.add_signal_handler(signal.SIGINT, press)
+    loop.add_signal_handler(signal.SIGTERM, end)
     try:
         yield
     except asyncio.CancelledError:
@@ -137,5 +147,6 @@ def interruptible(runner: Runner, say: Callable[[str], None]) -> Iterator[None]:
         said = "interrupted at once; calls under way may have been billed"
         raise Stopped(Failure("interrupted", said, fatal=True)) from None
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
