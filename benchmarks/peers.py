@@ -89,7 +89,7 @@ def datasketch(path: Path, workers: int) -> Iterator[str]:
 
 
 def datatrove(path: Path, workers: int) -> Iterator[str]:
-    """datatrove's four MinHash stages with its Chinese tokeniser."""
+    """datatrove's four MinHash stages, with the language that FineWeb-2 gives Chinese."""
     from datatrove.executor import LocalPipelineExecutor
     from datatrove.pipeline.dedup import MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
     from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupBuckets
@@ -107,7 +107,7 @@ def datatrove(path: Path, workers: int) -> Iterator[str]:
             pq.write_table(table.slice(number * size, size), parts / f"{number}.parquet")
         at = {name: f"{folder}/{name}" for name in ("signatures", "buckets", "removed", "kept")}
         stages = [
-            [ParquetReader(str(parts)), MinhashDedupSignature(at["signatures"], config, language="zho")],
+            [ParquetReader(str(parts)), MinhashDedupSignature(at["signatures"], config, language="cmn_Hani")],
             [MinhashDedupBuckets(at["signatures"], at["buckets"], config=config)],
             [MinhashDedupCluster(at["buckets"], at["removed"], config=config)],
             [ParquetReader(str(parts)), MinhashDedupFilter(at["removed"]), JsonlWriter(at["kept"])],
