@@ -1,7 +1,7 @@
 """The neighbourhood of an entity: what a graph says of it, at one step and at two, the most telling first.
 
-A fact tells the more, the fewer others stand at its far end under the same relation: 截疟 says more of a herb than 清热解毒,
-which half of them do, and a formula of four herbs says more of each than one of thirty.
+A fact tells the more, the fewer others stand at its far end under the same relation: 截疟 says more of a herb than
+清热解毒, which half of them do, and a formula of four herbs says more of each than one of thirty.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Neighbourhood(NamedTuple):
 
 
 def neighbourhood(facts: Facts, entity: str, type_: str, seed: int = 0, cap: int = CAP) -> Neighbourhood:
-    """Up to `cap` facts of each part. Kinds take turns, so that one with many tails does not crowd out the others; so do
-    the entities of the second step.
+    """Up to `cap` facts of each part. Kinds take turns, so that one with many tails does not crowd out the others; so
+    do the entities of the second step.
 
     What tells as much stands in an order drawn by `seed`.
     """

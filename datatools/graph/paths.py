@@ -1,4 +1,4 @@
-"""Ways through a graph for whoever reasons: from signs over a therapy and a formula to herbs, and from one entity to its like."""
+"""Ways through a graph: from signs over a therapy and a formula to herbs, and from one entity to its like."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def twin(facts: Facts, entity: str, own: Sequence[Fact], drawn: random.Random) -
 
 
 def mentions(facts: Facts, name: str, seed: int = 0) -> list[Fact]:
-    """Facts in whose text a symptom or syndrome is named: what it is a sign of. The shortest texts tell the most of it."""
+    """Facts in whose text a symptom or syndrome is named: what it is a sign of. The shortest tell the most of it."""
     if len(name) < 2:
         return []
     found = [

@@ -1,8 +1,8 @@
 """Plans: what a model is to write about an entity: a task, the facts that are its only source, and the one in focus.
 
-Entity-centric self-instruct (ShenNong-TCM drew ten of sixteen tasks for ten names and showed the model no facts). Here a
-plan is about one entity, and a task is only drawn where the graph has what it needs: signs for a diagnosis, a way to
-herbs for a chain of reasoning.
+Entity-centric self-instruct (ShenNong-TCM drew ten of sixteen tasks for ten names and showed the model no facts).
+Here a plan is about one entity, and a task is only drawn where the graph has what it needs: signs for a diagnosis, a
+way to herbs for a chain of reasoning.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ VOICES = ("patient", "family", "student", "clinician", "teacher", "reader")
 FALSE_PREMISE = "false_premise"
 # Why a question cannot be answered as it is put. What a graph does not say is no such reason: others may know it.
 UNANSWERABLE = (FALSE_PREMISE, "personal", "certainty", "medium")
-SIGNS = frozenset(("formula_indication", "syndrome_features", "disease_features", "symptom_syndrome", "herb_indication"))
+SIGNS = frozenset(
+    ("formula_indication", "syndrome_features", "disease_features", "symptom_syndrome", "herb_indication")
+)
 _CURES = frozenset(
     ("syndrome_therapy", "formula_function", "herb_function", "therapy_for", "symptom_herb", "syndrome_formula")
 ) | frozenset(("formula_indication", "herb_indication"))
@@ -140,7 +142,7 @@ class Planner:
         return sorted(ran, key=lambda task: (ran[task], task))
 
     def plan(self, entity: str, type_: str, number: int) -> Plan:
-        """The plan of an entity with this number: every next one has another task, and other facts where there are more."""
+        """The plan of this number: every next one has another task, and other facts where there are more."""
         around = self._around(entity, type_)
         tasks = self.order(entity, type_)
         task = tasks[number % len(tasks)]
@@ -186,7 +188,7 @@ class Planner:
         return found
 
     def _premise(self, around: Around, choose: Callable[[Sequence[str]], str]) -> tuple[str, str]:
-        """A sentence that the graph shows to be false, such as a herb that a formula has not; empty where there is none."""
+        """A sentence that the graph shows to be false, such as a herb that a formula has not; empty: there is none."""
         for fact in around.own:
             if not fact.kind.closed or fact.kind.name in ("nature", "herb_dose") or fact.head in self._facts.damaged:
                 continue
@@ -208,14 +210,18 @@ def entities_of(facts: Facts) -> dict[str, list[str]]:
 
 
 def lines(facts: Iterable[Fact], known: Facts) -> list[str]:
-    """Facts as a prompt shows them, one line a head and kind: `head｜label｜tail、tail`, with 等 where the graph has more."""
+    """Facts as a prompt shows them, a line a head and kind: `head｜label｜tail、tail`; 等 where the graph has more."""
     groups: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
         groups.setdefault((fact.head, fact.kind.name), []).append(fact)
     found = []
     for (head, kind), those in groups.items():
         tails = list(dict.fromkeys(fact.tail for fact in those))
-        more = " 等" if len(tails) < len(known.of_head[kind][head]) or (kind == "composition" and head in known.damaged) else ""
+        more = (
+            " 等"
+            if len(tails) < len(known.of_head[kind][head]) or (kind == "composition" and head in known.damaged)
+            else ""
+        )
         found.append(f"{head}｜{those[0].kind.label}｜{'、'.join(tails)}{more}")
     return found
 
@@ -226,7 +232,9 @@ def _turned(facts: Sequence[Fact], number: int, count: int) -> list[Fact]:
     return [*facts[start:], *facts[:start]][:count]
 
 
-def _with(plan: Plan, facts: Iterable[Fact], other: str = "", sort: str = "", premise: tuple[str, str] = ("", "")) -> Plan:
+def _with(
+    plan: Plan, facts: Iterable[Fact], other: str = "", sort: str = "", premise: tuple[str, str] = ("", "")
+) -> Plan:
     shown = tuple(dict.fromkeys(facts))
     return Plan(
         plan.subject, plan.subject_type, plan.number, plan.task, shown, plan.focus, plan.voice, other, sort, premise

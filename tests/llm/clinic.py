@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.llm.clinic_defects import CLINICIAN, PATIENT, planted
+from tests.llm import tcm_writer
+from tests.llm.clinic_defects import CLINICIAN, PATIENT, WRITER, planted
 
 Message = dict[str, str]
 
@@ -80,6 +81,14 @@ class Clinic:
         user = messages[-1]["content"]
         draw = random.Random(hashlib.blake2b(repr((self.seed, list(messages))).encode(), digest_size=8).digest())
         chinese = bool(re.search("[\u4e00-\u9fff]", system))
+        if system.startswith(tcm_writer.QUESTIONS):
+            return tcm_writer.instruction(user, draw, chinese)
+        if system.startswith(tcm_writer.ANSWERS):
+            text = tcm_writer.answer(user, draw, chinese)
+            for defect in ("foreign_herb", "answers_unanswerable"):
+                if draw.random() < self.rates.get(defect, 0.0):
+                    text = tcm_writer.with_defect(defect, text, user, draw)
+            return self._with_defects(WRITER, text, False, draw)
         if "评审" in system or "You review" in system:
             return judgement(user, chinese)
         if "在网上回答病人的问题" in system or "answers patients' questions online" in system:

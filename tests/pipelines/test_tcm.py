@@ -141,7 +141,12 @@ def test_a_changed_setting_is_refused(graph: Path, out: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--model", "gpt"], "--model gpt"),
+        (["--base-url", "http://127.0.0.1:1/v1"], "--base-url: name the model"),
+        (["--language", "en"], "--language en: rules write Chinese"),
+        (["--model", "m", "--base-url", "http://127.0.0.1:1/v1", "--language", "fr"], "must be zh or en"),
+        (["--model", "m", "--base-url", "http://127.0.0.1:1/v1", "--tasks", "cloze"], "must be of open_generation"),
+        (["--model", "m", "--base-url", "http://127.0.0.1:1/v1", "--types", "星座"], "--types 星座"),
+        (["--model", "gpt"], "needs an API key"),
         (["--per-entity", "0"], "--per-entity 0"),
         (["--types", "星座"], "--types 星座"),
         (["--tasks", "essay"], "--tasks essay"),
