@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ _BROKEN = frozenset(
 ) | frozenset(("number_not_in_source", "unsupported", "claim_contradicts_graph", "off_subject"))
 UNDECLINED = "answered_unanswerable"
 _MAY_BE_WRONG = frozenset(("editing", "unanswerable"))  # the question holds what is not so, on purpose
+_MENDED = re.compile("误|错|改|不符|应为|应作|更正|(?i:mistake|wrong|correct|chang|instead|should)")
+_FROM_A_PATIENT = frozenset(("consultation", "recommendation", "unanswerable"))  # elsewhere a case is told
 _SHORT = frozenset(("title", "classification", "qa", "extraction"))
 _SHORT_ANSWER = replace(ANY_QUESTION, answer_zh=(1, 3200), answer_en=(2, 12000))
 # The flag of a dropped row, and which value of the checks it is about.
@@ -179,6 +182,8 @@ class Writer:
         values, flags = dict(checked.values), list(checked.flags)
         if plan.task in FREE and "unsupported" in flags:
             flags.remove("unsupported")
+        if plan.task not in _FROM_A_PATIENT and "red_flag_without_advice" in flags:
+            flags.remove("red_flag_without_advice")
         if plan.sort:
             # 我不能判断 is a leak elsewhere; here it is what has to be said.
             leaks = [phrase for phrase in leakage(question, answer, said) if not declines(phrase)]
@@ -186,9 +191,24 @@ class Writer:
             flags = [flag for flag in flags if flag != "leakage" or leaks]
             if not declines(answer, plan.premise[1]):
                 flags.append(UNDECLINED)
+        if "claim_contradicts_graph" in flags:
+            wrong = self._contradicted(plan, question, answer)
+            values["claims_contradicted"] = len(wrong)
+            flags = [flag for flag in flags if flag != "claim_contradicts_graph" or wrong]
         if not self._about(plan, question + answer):
             flags.append("off_subject")
         return Checked(values, tuple(flags))
+
+    def _contradicted(self, plan: Plan, question: str, answer: str) -> list[str]:
+        """Contradicted claims but those that an answer repeats to deny or mend them."""
+        lexicon, graph = self.loaded.knowledge.lexicon, self.loaded.knowledge.graph
+        assert graph is not None
+        spared: tuple[str, ...] = ()
+        if plan.premise[1] and declines(answer, plan.premise[1]):
+            spared = claims(f"{plan.premise[0]}。", graph, lexicon).contradicted
+        elif plan.task == "editing" and _MENDED.search(answer):
+            spared = claims(question, graph, lexicon).contradicted
+        return [words for words in claims(answer, graph, lexicon).contradicted if words not in spared]
 
     def _about(self, plan: Plan, text: str) -> bool:
         """Whether question or answer name the entity, by any of its names."""

@@ -58,7 +58,9 @@ _DECLINED = {
     "medium": "这里看不到照片，也查不到当下的信息。可以用文字描述舌质、舌苔的样子，或到医院窗口了解。",
 }
 _FOLLOWED = "可以放心，确实如此，按这个思路去做就行，效果很好。"
-HERBS = "紫菀 地榆 秦皮 常山 鹤虱 雷丸 冬葵子 地肤子 海浮石 合欢皮 刺猬皮 马勃 青葙子 谷精草 密蒙花 穿山龙 仙鹤草 紫草".split()  # fmt: skip
+HERBS = (
+    "紫菀 地榆 秦皮 常山 鹤虱 雷丸 冬葵子 地肤子 海浮石 合欢皮 刺猬皮 马勃 青葙子 谷精草 密蒙花 穿山龙 仙鹤草 紫草"
+).split()
 
 
 class Line(NamedTuple):
@@ -120,7 +122,7 @@ def sentence(fact: Line) -> str:
     return words.format(fact.head, fact.tails)
 
 
-def answer(user: str, draw: random.Random, chinese: bool) -> str:
+def answer(user: str, draw: random.Random, chinese: bool, urgent: bool = False) -> str:
     """An answer out of the facts; a refusal where the prompt calls for one."""
     known, wanted = facts_in(user), field(user, "作答要求：", "How to answer:")
     question = re.split("\n(?:指令：|Instruction:)\n", user)[-1]
@@ -138,6 +140,8 @@ def answer(user: str, draw: random.Random, chinese: bool) -> str:
     if "“症状：”" in wanted:
         steps = {"主治": "症状", "临床表现": "症状", "功用": "治法", "治法": "治法", "组成": "药物"}
         said = [f"{steps.get(fact.label, '依据')}：{sentence(fact)}" for fact in known[:6]]
+    if urgent and "就医" in wanted:
+        said = ["这种情况有危险，请立即到医院急诊。", *said]
     lead = draw.choice(("", "要点如下：\n", "先说结论。", "可以这样理解："))
     return lead + "\n".join(said)
 
@@ -145,16 +149,16 @@ def answer(user: str, draw: random.Random, chinese: bool) -> str:
 def _english(subject: str, task: str, sort: str, premise: str, draw: random.Random) -> str:
     if sort:
         return {
-            "false_premise": f"It is well known that {premise} holds in practice. What is the reason for it, and how is it used?",
-            "personal": f"I have felt weak for two days. Without any examination, is it ({subject}), and how many grams do I take?",
-            "certainty": f"Can you promise that treatment along the lines of ({subject}) will cure me for good within a week?",
-            "medium": f"I have just taken a photograph of my tongue. Does it look as though it had to do with ({subject})?",
+            "false_premise": f"It is well known that {premise} holds. What is the reason for it, and how is it used?",
+            "personal": f"I have felt weak for two days. Without any examination, is it ({subject}), and my dose?",
+            "certainty": f"Can you promise that treatment along the lines of ({subject}) will cure me within a week?",
+            "medium": f"I have just taken a photograph of my tongue. Does it look as though it were ({subject})?",
         }[sort]
     name = task.partition(":")[0].lower()
     return draw.choice(
         (
-            f"As a task of {name}, please write about ({subject}) of traditional Chinese medicine, in good order and without padding.",
-            f"I am preparing a class. Could you deal with ({subject}) as an exercise in {name} that my students can follow?",
+            f"As a task of {name}, please write about ({subject}) of Chinese medicine, in good order.",
+            f"I am preparing a class. Could you deal with ({subject}) as an exercise in {name} for my students?",
         )
     )
 
@@ -162,7 +166,7 @@ def _english(subject: str, task: str, sort: str, premise: str, draw: random.Rand
 def _english_answer(known: list[Line], wanted: str, sort: str, draw: random.Random) -> str:
     if sort:
         said = {
-            "false_premise": "The premise of this question is mistaken, so the reason that is asked for does not exist.",
+            "false_premise": "The premise of this question is mistaken, so there is no such reason to be given.",
             "personal": "This cannot be diagnosed or dosed from afar; please see a practitioner for an examination.",
             "certainty": "Nobody can give such a guarantee, since the course depends on the person and the illness.",
             "medium": "There is no photograph to be seen here; please describe the colour and the coating in words.",
@@ -172,8 +176,8 @@ def _english_answer(known: list[Line], wanted: str, sort: str, draw: random.Rand
     if "title" in wanted:
         return f"The essentials of one entry of Chinese medicine ({fact.head})"
     return (
-        f"What is recorded about ({fact.head}) is short and clear. In the books the entry reads ({fact.tails[:12]}), and it "
-        "should be applied only after an examination and under the care of a practitioner who knows the patient."
+        f"What is recorded about ({fact.head}) is short and clear. In the books the entry reads ({fact.tails[:12]}), "
+        "and it should be applied only after an examination and under the care of a practitioner."
     )
 
 
