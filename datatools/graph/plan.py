@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -34,6 +34,7 @@ _CURES = frozenset(
 ) | frozenset(("formula_indication", "herb_indication"))
 _FORMULAS = frozenset(("composition", "syndrome_formula", "formula_function", "formula_indication"))
 _TRIES = 40
+_FITS, _LEAST_RATE = 50, 1e-4
 
 
 class Around(NamedTuple):
@@ -124,8 +125,7 @@ class Planner:
         self._tails = {kind: list(found) for kind, found in facts.of_tail.items()}
         self._around = lru_cache(maxsize=64)(self._look_around)
         self._suiting = {entity: self._suits(*entity) for entity in entities}
-        suited = Counter(task for found in self._suiting.values() for task in found)
-        self._weights = {task: 1.0 / count for task, count in suited.items()}
+        self._rates = even_rates(Counter(self._suiting.values()))
 
     def can_ask(self, entity: str, type_: str) -> bool:
         """Whether any task suits an entity."""
@@ -135,10 +135,10 @@ class Planner:
         """The tasks of an entity as they are drawn.
 
         A task that suits few entities is drawn the more often where it does, so that the tasks come out even: an
-        exponential race with rates that are the inverse of how many entities a task suits.
+        exponential race with `even_rates`.
         """
         drawn = draw(self._seed, "tasks", type_, entity)
-        ran = {task: -math.log(1.0 - drawn.random()) / self._weights[task] for task in self._suiting[entity, type_]}
+        ran = {task: -math.log(1.0 - drawn.random()) / self._rates[task] for task in self._suiting[entity, type_]}
         return sorted(ran, key=lambda task: (ran[task], task))
 
     def plan(self, entity: str, type_: str, number: int) -> Plan:
@@ -197,6 +197,28 @@ class Planner:
                 if self._unlike(fact.kind, fact.head, tail):
                     return fact.kind.states[0].format(head=fact.head, tail=tail), tail
         return "", ""
+
+
+def even_rates(suiting: Mapping[tuple[str, ...], int]) -> dict[str, float]:
+    """Rates at which tasks are drawn, so that each is expected to be drawn first equally often, as far as that can be.
+
+    `suiting` counts the entities that a set of tasks suits. Found by proportional fitting: a rate is divided by how
+    often its task is drawn.
+
+    >>> {task: round(rate, 2) for task, rate in even_rates({("qa",): 10, ("qa", "chain"): 20}).items()}
+    {'qa': 0.33, 'chain': 1.0}
+    """
+    rates = {task: 1.0 for tasks in suiting for task in tasks}
+    for _ in range(_FITS):
+        drawn = dict.fromkeys(rates, 0.0)
+        for tasks, count in suiting.items():
+            sum_ = sum(rates[task] for task in tasks)
+            for task in tasks:
+                drawn[task] += count * rates[task] / sum_
+        rates = {task: max(rate / drawn[task], _LEAST_RATE) for task, rate in rates.items()}
+        most = max(rates.values(), default=1.0)
+        rates = {task: rate / most for task, rate in rates.items()}
+    return rates
 
 
 def entities_of(facts: Facts) -> dict[str, list[str]]:

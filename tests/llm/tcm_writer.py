@@ -100,7 +100,7 @@ def instruction(user: str, draw: random.Random, chinese: bool) -> str:
     premise = next((part for found in _PREMISE.findall(task) for part in found if part), "")
     sort = sort_of(task) if task.startswith(("无法照答", "A question that cannot")) else ""
     if not chinese:
-        return _english(subject, task, sort, premise, draw)
+        return _english(subject, task, sort, premise, focus, draw)
     other = re.search("主体与“(.+?)”", task)
     signs = next((fact.tails for fact in known if fact.label in ("主治", "临床表现", "表现")), focus[2])
     signs = re.split("[。；]", signs)[-1] or signs
@@ -146,7 +146,7 @@ def answer(user: str, draw: random.Random, chinese: bool, urgent: bool = False) 
     return lead + "\n".join(said)
 
 
-def _english(subject: str, task: str, sort: str, premise: str, draw: random.Random) -> str:
+def _english(subject: str, task: str, sort: str, premise: str, focus: list[str], draw: random.Random) -> str:
     if sort:
         return {
             "false_premise": f"It is well known that {premise} holds. What is the reason for it, and how is it used?",
@@ -157,8 +157,8 @@ def _english(subject: str, task: str, sort: str, premise: str, draw: random.Rand
     name = task.partition(":")[0].lower()
     return draw.choice(
         (
-            f"As a task of {name}, please write about ({subject}) of Chinese medicine, in good order.",
-            f"I am preparing a class. Could you deal with ({subject}) as an exercise in {name} for my students?",
+            f"As a task of {name}, please write about ({subject}), with ({focus[2][:12]}) in mind, in good order.",
+            f"Could you deal with ({subject}) as an exercise in {name} that begins with ({focus[2][-12:]})?",
         )
     )
 

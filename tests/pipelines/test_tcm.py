@@ -12,46 +12,8 @@ import pytest
 
 from schemas.conversation import CONVERSATION, TCM_CONVERSATION
 from schemas.fields import check
-from tests.graph.test_questions import BOOKS, COMPOSITIONS, FUNCTIONS, HERBS, USES
+from tests.graph.test_questions import COMPOSITIONS
 from tests.pipelines.command import answer, beside, command, files, here, killed_when, question, rows, started
-
-
-@pytest.fixture
-def graph(tmp_path: Path) -> Path:
-    """A small graph: relations in one file, typed nodes in two."""
-    folder = tmp_path / "kg"
-    folder.mkdir()
-    lines = [
-        {"Formula": head, "Herb": herb, "Relation": "HAS_HERB"}
-        for head, all_ in COMPOSITIONS.items()
-        for herb in all_.split()
-    ]
-    (folder / "relation.jsonl").write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), "utf-8")
-    formulas = [
-        {
-            "name": name,
-            "label": "Formula",
-            "attributes": {"source": BOOKS.get(name), "indications": USES.get(name), "function": FUNCTIONS.get(name)},
-        }
-        for name in COMPOSITIONS
-    ]
-    herbs = [
-        {
-            "name": name,
-            "label": "Herb",
-            "attributes": dict(zip(("property_cn", "meridian_cn", "function_cn", "toxicity_cn"), cells, strict=True)),
-        }
-        for name, cells in HERBS.items()
-    ]
-    herbs += [
-        {"name": herb, "label": "Herb", "attributes": {}}
-        for all_ in COMPOSITIONS.values()
-        for herb in all_.split()
-        if herb not in HERBS
-    ]
-    (folder / "formulae.json").write_text(json.dumps(formulas, ensure_ascii=False), "utf-8")
-    (folder / "herbs.json").write_text(json.dumps(herbs, ensure_ascii=False), "utf-8")
-    return folder
 
 
 @pytest.fixture
