@@ -36,6 +36,7 @@ from datatools.io.source import Source
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary, padded
 from pipelines.inputs import companions
+from pipelines.leaks import digest_of, exam_index, opened, without_leaks
 from schemas.conversation import TCM_CONVERSATION
 from schemas.trace import TRACE
 
@@ -63,6 +64,7 @@ class TcmSettings:
     types: tuple[str, ...] = ()  # entity types; all that can be asked about when empty
     tasks: tuple[str, ...] = TASKS
     lexicon: str | None = None
+    decontaminate: tuple[str, ...] = ()  # files of exam items to keep out
     limit: int | None = None  # entities
     seed: int = 0
 
@@ -99,6 +101,7 @@ def tcm(
     sources, _ = discover([graph])
     identities = {source.name: identity(source.path) for source in sources}
     description = {"command": "tcm", "settings": _plain(settings), "inputs": identities}
+    description["exams"] = digest_of(settings.decontaminate)
     digest = _digest(identities, settings)
     loaded = load(graph, settings.lexicon, digest)
     chosen = chosen_entities(loaded.facts, settings)
@@ -114,7 +117,7 @@ def tcm(
             for _, counted in run_units(questions_of, units, job, work, _STREAMS, workers=workers):
                 bar.advance(detail=f"{counted['made']:,} questions")
         summary = Summary("tcm", [graph], rows_read=len(loaded.graph.triples), work=str(work.path), unit="triples")
-        report = _write(work, [unit.key for unit in units], settings, out, summary)
+        report = _write(work, [unit.key for unit in units], settings, out, summary, progress)
         report["left_out"] = dict(
             sorted({**loaded.facts.left_out, "repeated": loaded.graph.repeated, "empty": loaded.graph.empty}.items())
         )
@@ -206,10 +209,13 @@ def row_of(question: Question, knowledge: Knowledge) -> dict[str, Any]:
     }
 
 
-def _write(work: Work, keys: list[str], settings: TcmSettings, out: Path, summary: Summary) -> dict[str, Any]:
+def _write(
+    work: Work, keys: list[str], settings: TcmSettings, out: Path, summary: Summary, progress: Progress
+) -> dict[str, Any]:
     """Write the questions of every entity that nearly equal none before them; what is left out for it is traced."""
     trace_path, failed_path = companions(out)
     failed_path.unlink(missing_ok=True)
+    exams = opened(exam_index(settings.decontaminate, work.path, progress))
     parts = Parts(work, keys, "questions")
     counts = gram_counts(
         turns[0]["content"] for _, table in parts.batches(["messages"]) for turns in table["messages"].to_pylist()
@@ -222,6 +228,8 @@ def _write(work: Work, keys: list[str], settings: TcmSettings, out: Path, summar
     flags: Counter[str] = Counter()
     with parquet_writer(trace_path, TRACE) as trace, parquet_writer(out, TCM_CONVERSATION) as writer:
         for _, table in parts.batches():
+            table, leaked = without_leaks(table, exams)  # before a question counts for its entity
+            _trace(trace, leaked, summary)
             kept = _kept(table, settings.per_entity, written, near, trace, summary)
             table = table.take(pa.array(kept, pa.int64()))
             writer.write(table)
@@ -274,10 +282,15 @@ def _kept(
                 "excerpt": asked[:200],
             }
         )
+    _trace(trace, dropped, summary)
+    return kept
+
+
+def _trace(trace: RowGroupWriter, dropped: list[dict[str, Any]], summary: Summary) -> None:
     if dropped:
         trace.write(pa.Table.from_pylist(dropped, schema=TRACE))
-        summary.dropped["near_duplicate"] = summary.dropped.get("near_duplicate", 0) + len(dropped)
-    return kept
+    for row in dropped:
+        summary.dropped[row["rule"]] = summary.dropped.get(row["rule"], 0) + 1
 
 
 def _tell_balance(table: pa.Table, balance: dict[str, Counter[str]]) -> None:
@@ -336,7 +349,7 @@ def _leave_report(work: Work, report: Mapping[str, Any]) -> None:
 
 
 def _plain(settings: TcmSettings) -> dict[str, Any]:
-    return {**asdict(settings), "types": list(settings.types), "tasks": list(settings.tasks)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
 
 
 def _digest(identities: Mapping[str, str], settings: TcmSettings) -> str:
