@@ -319,6 +319,7 @@ def dialogue(
     price_in: PriceIn = None,
     price_out: PriceOut = None,
     prompts: Prompts = None,
+    decontaminate: Decontaminate = None,
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -338,6 +339,7 @@ def dialogue(
     if len(chosen) > 1:
         raise ValueError("--from-corpus, --from-kg and --rewrite: choose one, each says what INPUT holds")
     values["source"] = chosen[0] if chosen else None
+    values["decontaminate"] = tuple(decontaminate or ())
     values["prompts"] = str(prompts) if prompts else None
     settings, run = taken(DialogueSettings, values), taken(AskRun, values)
     return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
@@ -372,6 +374,7 @@ def consult(
     price_in: PriceIn = None,
     price_out: PriceOut = None,
     prompts: Prompts = None,
+    decontaminate: Decontaminate = None,
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -387,6 +390,7 @@ def consult(
     from pipelines.consult import ConsultSettings
     from pipelines.consult import consult as job
 
+    values["decontaminate"] = tuple(decontaminate or ())
     values["prompts"] = str(prompts) if prompts else None
     settings, run = taken(ConsultSettings, values), taken(AskRun, values)
     return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
@@ -424,6 +428,7 @@ def tcm(
     poll: Poll = None,
     retry_failed: RetryFailed = False,
     prompts: Prompts = None,
+    decontaminate: Decontaminate = None,
     workers: Workers = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Ask about only so many entities.")] = None,
     seed: Seed = 0,
@@ -439,6 +444,7 @@ def tcm(
 
     for name in ("types", "tasks"):
         values[name] = tuple(word.strip() for word in values[name].split(",")) if values[name] else None
+    values["decontaminate"] = tuple(decontaminate or ())
     if model != "rules":
         from pipelines.ask_items import taken
         from pipelines.ask_run import AskRun

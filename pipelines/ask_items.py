@@ -32,6 +32,7 @@ from datatools.report.summary import Summary
 from pipelines.ask_run import AskRun
 from pipelines.asking import Status, cost_of, interruptible, known_price, open_budget, runner_settings, ticking
 from pipelines.inputs import FAULT_CLASSES, companions
+from pipelines.leaks import opened, without_leaks
 from schemas.trace import FAILED, TRACE
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class AskSettings:
     temperature: float | None = None
     reasoning_effort: str | None = None  # none, low, medium, high, …: sent as it is
     prompts: str | None = None
+    decontaminate: tuple[str, ...] = ()  # files of exam items to keep out of what is made
     limit: int | None = None  # input rows
     seed: int = 0
 
@@ -262,12 +264,16 @@ def _count(runner: Runner, model: Model, run: AskRun, summary: Summary) -> None:
     summary.cost = cost_of(model.price, run, counters.prompt_tokens, counters.completion_tokens)
 
 
-def write_output(place: Work, out: Path, schema: pa.Schema, summary: Summary) -> None:
-    """The output and what stands beside it, out of the parts; fills the summary."""
+def write_output(place: Work, out: Path, schema: pa.Schema, summary: Summary, exams: Path | None = None) -> None:
+    """The output and what stands beside it, out of the parts; fills the summary.
+
+    Rows that hold an item of the index in `exams` are left out.
+    """
+    index = opened(exams)
     trace_path, failed_path = companions(out)
     dropped: Counter[str] = Counter()
     failed: Counter[str] = Counter()
-    with parquet_writer(trace_path, TRACE) as trace:
+    with parquet_writer(trace_path, TRACE) as trace, parquet_writer(out, schema) as writer:
         for _, table in Parts(place, [ASKED], "trace").batches():
             trace.write(table)
             for row in table.select(["source", "rule", "excerpt"]).to_pylist():
@@ -276,13 +282,16 @@ def write_output(place: Work, out: Path, schema: pa.Schema, summary: Summary) ->
                     summary.problems.append(f"{row['source']}: {row['excerpt']}")
                 else:
                     dropped[row["rule"]] += 1
+        for _, table in Parts(place, [ASKED], "rows").batches():
+            table, leaked = without_leaks(table, index)
+            writer.write(table)
+            if leaked:
+                trace.write(pa.Table.from_pylist(leaked, schema=TRACE))
+                dropped.update(row["rule"] for row in leaked)
     with parquet_writer(failed_path, FAILED) as refused:
         for _, table in Parts(place, [ASKED], "failed").batches():
             refused.write(table)
             failed.update(table["class"].to_pylist())
-    with parquet_writer(out, schema) as writer:
-        for _, table in Parts(place, [ASKED], "rows").batches():
-            writer.write(table)
     for path, written in ((trace_path, trace.written), (failed_path, refused.written)):
         if not written:  # a file that says nothing is not left behind, whether this run wrote it or an earlier one
             path.unlink()

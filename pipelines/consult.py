@@ -39,6 +39,7 @@ from pipelines.ask_run import AskRun
 from pipelines.asking import cost_of
 from pipelines.consult_read import read_questions
 from pipelines.inputs import nothing_readable, sources_of
+from pipelines.leaks import digest_of, exam_index
 from prompts.load import Prompt, load
 from schemas.consult import CONSULT
 from schemas.trace import TRACE
@@ -93,11 +94,13 @@ def consult(inputs: Sequence[str], out: Path, settings: ConsultSettings, run: As
     description = {
         "command": "consult",
         "settings": {**asdict(settings), "base_url": None, "prompts": writer.prompt_names(), "version": VERSION},
+        "exams": digest_of(settings.decontaminate),
         "inputs": {source.name: identity(source.path) for source in sources},
     }
     summary = Summary("consult", list(inputs), unit="questions")
     with open_work(out, description, fresh=run.fresh) as work:
         summary.work = str(work.path)
+        exams = exam_index(settings.decontaminate, work.path, progress)  # before anything is paid for
         progress.say(f"consult: {len(sources)} files, answers by {settings.model} → {out}")
         if READ not in work.units:
             work.finish(READ, read_questions(sources, faults, work, READ, settings.limit, progress))
@@ -107,7 +110,7 @@ def consult(inputs: Sequence[str], out: Path, settings: ConsultSettings, run: As
         asked = Asked(work, settings)
         counts = ask_all(asked.items(), writer.made, model, run, work, CONSULT, summary, progress, asked.total)
         summary.flags, summary.saved = flags_of(counts), saved(settings, model, run, counts)
-        write_output(work, out, CONSULT, summary)
+        write_output(work, out, CONSULT, summary, exams)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 

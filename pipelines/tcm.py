@@ -31,7 +31,8 @@ from datatools.io.source import Source
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines.inputs import companions
-from pipelines.tcm_graph import Loaded, chosen_entities, counts_of, digest_of, key_of, load
+from pipelines.leaks import digest_of, exam_index, opened, without_leaks
+from pipelines.tcm_graph import Loaded, chosen_entities, counts_of, digest_of_graph, key_of, load
 from pipelines.tcm_report import coverage, leave_report, left_out, near_row, report_lines, tell_balance
 from schemas.conversation import TCM_CONVERSATION
 from schemas.trace import TRACE
@@ -55,6 +56,7 @@ class TcmSettings:
     types: tuple[str, ...] = ()  # entity types; all that can be asked about when empty
     tasks: tuple[str, ...] = TASKS
     lexicon: str | None = None
+    decontaminate: tuple[str, ...] = ()  # files of exam items to keep out
     limit: int | None = None  # entities
     seed: int = 0
 
@@ -85,7 +87,8 @@ def tcm(
     sources, _ = discover([graph])
     identities = {source.name: identity(source.path) for source in sources}
     description = {"command": "tcm", "settings": _plain(settings), "inputs": identities}
-    digest = digest_of(identities, _plain(settings), settings.lexicon)
+    description["exams"] = digest_of(settings.decontaminate)
+    digest = digest_of_graph(identities, _plain(settings), settings.lexicon)
     loaded = load(graph, settings.lexicon, digest)
     chosen = _chosen(loaded, settings)
     with open_work(out, description, fresh=fresh) as work:
@@ -100,7 +103,7 @@ def tcm(
             for _, counted in run_units(questions_of, units, job, work, _STREAMS, workers=workers):
                 bar.advance(detail=f"{counted['made']:,} questions")
         summary = Summary("tcm", [graph], rows_read=triples, work=str(work.path), unit="triples")
-        report = _write(work, [unit.key for unit in units], settings, out, summary)
+        report = _write(work, [unit.key for unit in units], settings, out, summary, progress)
         report["left_out"] = left_out(loaded.graph, loaded.facts)
         report["coverage"] = coverage(chosen, report.pop("rows_by_entity"), settings.per_entity)
         leave_report(work, report)
@@ -165,10 +168,13 @@ def row_of(question: Question, knowledge: Knowledge) -> dict[str, Any]:
     }
 
 
-def _write(work: Work, keys: list[str], settings: TcmSettings, out: Path, summary: Summary) -> dict[str, Any]:
+def _write(
+    work: Work, keys: list[str], settings: TcmSettings, out: Path, summary: Summary, progress: Progress
+) -> dict[str, Any]:
     """Write the questions of every entity that nearly equal none before them; what is left out for it is traced."""
     trace_path, failed_path = companions(out)
     failed_path.unlink(missing_ok=True)
+    exams = opened(exam_index(settings.decontaminate, work.path, progress))
     parts = Parts(work, keys, "questions")
     counts = gram_counts(
         turns[0]["content"] for _, table in parts.batches(["messages"]) for turns in table["messages"].to_pylist()
@@ -179,6 +185,8 @@ def _write(work: Work, keys: list[str], settings: TcmSettings, out: Path, summar
     flags: Counter[str] = Counter()
     with parquet_writer(trace_path, TRACE) as trace, parquet_writer(out, TCM_CONVERSATION) as writer:
         for _, table in parts.batches():
+            table, leaked = without_leaks(table, exams)  # before a question counts for its entity
+            _trace(trace, leaked, summary)
             kept = _kept(table, settings.per_entity, written, near, trace, summary)
             table = table.take(pa.array(kept, pa.int64()))
             writer.write(table)
@@ -220,14 +228,19 @@ def _kept(
             written[subject] += 1
             continue
         dropped.append(near_row(row, asked, twin))
-    if dropped:
-        trace.write(pa.Table.from_pylist(dropped, schema=TRACE))
-        summary.dropped["near_duplicate"] = summary.dropped.get("near_duplicate", 0) + len(dropped)
+    _trace(trace, dropped, summary)
     return kept
 
 
+def _trace(trace: RowGroupWriter, dropped: list[dict[str, Any]], summary: Summary) -> None:
+    if dropped:
+        trace.write(pa.Table.from_pylist(dropped, schema=TRACE))
+    for row in dropped:
+        summary.dropped[row["rule"]] = summary.dropped.get(row["rule"], 0) + 1
+
+
 def _plain(settings: TcmSettings) -> dict[str, Any]:
-    return {**asdict(settings), "types": list(settings.types), "tasks": list(settings.tasks)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
 
 
 def settings_from(values: Mapping[str, Any]) -> TcmSettings:

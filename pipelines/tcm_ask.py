@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from datatools.dedupe.decontaminate import Index
 from datatools.engine.parts import Parts
 from datatools.engine.units import identity
 from datatools.engine.work import Work, open_work
@@ -24,11 +25,12 @@ from datatools.io.atomic import parquet_writer
 from datatools.io.files import discover
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.ask_items import ASKED, Model, ask_all, flags_of, model_of
+from pipelines.ask_items import ASKED, Model, ask_all, model_of
 from pipelines.ask_run import AskRun
 from pipelines.inputs import companions
+from pipelines.leaks import digest_of, exam_index, opened, without_leaks
 from pipelines.tcm import ROWS
-from pipelines.tcm_graph import chosen_entities, counts_of, digest_of, key_of, load
+from pipelines.tcm_graph import chosen_entities, counts_of, digest_of_graph, key_of, load
 from pipelines.tcm_report import coverage, leave_report, left_out, near_row, report_lines, tell_balance
 from pipelines.tcm_write import TcmAskSettings, Writer
 from schemas.conversation import TCM_CONVERSATION
@@ -48,13 +50,14 @@ def tcm_ask(graph: str, out: Path, settings: TcmAskSettings, run: AskRun, progre
     model = model_of(settings, run, NEED)
     sources, _ = discover([graph])
     identities = {source.name: identity(source.path) for source in sources}
-    digest = digest_of(identities, {}, settings.lexicon)
+    digest = digest_of_graph(identities, {}, settings.lexicon)
     loaded = load(graph, settings.lexicon, digest)
     writer = Writer(settings, loaded)
     chosen = chosen_entities(entities_of(loaded.facts), loaded.facts.left_out, settings.types, settings.limit)
     description = {
         "command": "tcm",
         "settings": {**asdict(settings), "base_url": None, "prompts": writer.prompt_names(), "version": VERSION},
+        "exams": digest_of(settings.decontaminate),
         "inputs": identities,
     }
     summary = Summary("tcm", [graph], rows_read=len(loaded.graph.triples), unit="triples")
@@ -62,11 +65,11 @@ def tcm_ask(graph: str, out: Path, settings: TcmAskSettings, run: AskRun, progre
         summary.work = str(work.path)
         for note in loaded.graph.notes:
             progress.say(note)
+        exams = opened(exam_index(settings.decontaminate, work.path, progress))  # before anything is paid for
         progress.say(f"tcm: {summary.rows_read:,} triples → {counts_of(chosen)}; {settings.model} → {out}")
-        rounds = Rounds(work, writer, chosen, settings)
-        counts = rounds.run(model, run, summary, progress)
+        rounds = Rounds(work, writer, chosen, settings, exams)
+        rounds.run(model, run, summary, progress)
         report = rounds.write(out, summary)
-        summary.flags = flags_of(counts)
         report["left_out"] = left_out(loaded.graph, loaded.facts)
         report["coverage"] = coverage(chosen, rounds.written, settings.per_entity)
         leave_report(work, report)
@@ -82,8 +85,15 @@ class Rounds:
     same rows, however many calls were made at once.
     """
 
-    def __init__(self, work: Work, writer: Writer, chosen: Mapping[str, list[str]], settings: TcmAskSettings) -> None:
-        self._work, self._settings = work, settings
+    def __init__(
+        self,
+        work: Work,
+        writer: Writer,
+        chosen: Mapping[str, list[str]],
+        settings: TcmAskSettings,
+        exams: Index | None = None,
+    ) -> None:
+        self._work, self._settings, self._exams = work, settings, exams
         self._writer = writer
         entities = [(name, type_) for type_, names in chosen.items() for name in names]
         self._planner = Planner(writer.loaded.facts, entities, settings.tasks, settings.seed)
@@ -92,12 +102,11 @@ class Rounds:
         self._entity_of: dict[str, tuple[str, str]] = {}  # by the id of the plan
         self._near: NearIndex | None = None
         self._keys: list[str] = []  # of the rounds, as their parts are named
-        self._twins: dict[str, tuple[str, float]] = {}  # plan → the row that its question nearly equals
+        self._left_out: dict[str, dict[str, Any]] = {}  # id of a row → its trace
         self.written: Counter[str] = Counter()
 
-    def run(self, model: Model, run: AskRun, summary: Summary, progress: Progress) -> Counter[str]:
-        """Ask until every entity has its rows, or the rounds are over; returns what was counted of kept rows."""
-        counts: Counter[str] = Counter()
+    def run(self, model: Model, run: AskRun, summary: Summary, progress: Progress) -> None:
+        """Ask until every entity has its rows, or the rounds are over."""
         missing = dict.fromkeys(self._entities, self._settings.per_entity)
         for number in range(1 + ROUNDS):
             plans, total = self._plans(missing), sum(missing.values())
@@ -108,11 +117,10 @@ class Rounds:
             finally:
                 _add(summary, before)
             self._put_aside(f"{ASKED}-{number}")
-            counts.update(self._keep(self._keys[-1], missing))
+            self._keep(self._keys[-1], missing)
             missing = {entity: count for entity, count in missing.items() if count}
             if not missing:
                 break
-        return counts
 
     def _plans(self, missing: Mapping[tuple[str, str], int]) -> Iterator[Plan]:
         for (entity, type_), count in missing.items():
@@ -128,25 +136,25 @@ class Rounds:
             self._work.part(ASKED, name).replace(self._work.part(key, name))
         self._keys.append(key)
 
-    def _keep(self, key: str, missing: dict[tuple[str, str], int]) -> Counter[str]:
-        """Take what a round kept, and what failed in it, off what is missing; returns the flags of the kept."""
+    def _keep(self, key: str, missing: dict[tuple[str, str], int]) -> None:
+        """Take what a round kept, and what failed in it, off what is missing."""
         parts = Parts(self._work, [key], "rows")
         if self._near is None:  # the order of the first round's trigrams serves for all
             self._near = NearIndex(NEAR, gram_counts(_questions(parts)))
-        counts: Counter[str] = Counter()
-        for _, row in parts.rows():
-            entity = (row["subject"], row["subject_type"])
-            twin = self._near.add(row["id"], row["messages"][0]["content"])
-            if twin is not None:
-                self._twins[row["id"]] = twin
-                continue
-            missing[entity] -= 1
-            self.written[key_of(*entity)] += 1
-            counts.update(f"flag:{flag}" for flag in row["flags"])
+        for _, table in parts.batches(["id", "source", "messages", "subject", "subject_type"]):
+            table, leaked = without_leaks(table, self._exams)
+            self._left_out.update((row["id"], row) for row in leaked)
+            for row in table.to_pylist():
+                entity = (row["subject"], row["subject_type"])
+                asked = row["messages"][0]["content"]
+                if (twin := self._near.add(row["id"], asked)) is not None:
+                    self._left_out[row["id"]] = near_row(row, asked, twin)
+                    continue
+                missing[entity] -= 1
+                self.written[key_of(*entity)] += 1
         # A call that failed is asked again with --retry-failed, not made good by another: that would be a row too many.
         for _, failed in Parts(self._work, [key], "failed").rows():
             missing[self._entity_of[failed["id"]]] -= 1
-        return counts
 
     def write(self, out: Path, summary: Summary) -> dict[str, Any]:
         """The output and what stands beside it, round after round; fills the summary."""
@@ -163,17 +171,13 @@ class Rounds:
             for key in self._keys:
                 for _, table in Parts(self._work, [key], "rows").batches():
                     ids = table["id"].to_pylist()
-                    kept = table.filter(pa.array([id not in self._twins for id in ids]))
+                    kept = table.filter(pa.array([id not in self._left_out for id in ids], pa.bool_()))
                     writer.write(kept)
                     tell_balance(kept, balance)
                     flags.update(flag for row in kept["flags"].to_pylist() for flag in row)
-                    twins = [
-                        near_row(row, row["messages"][0]["content"], self._twins[row["id"]])
-                        for row in table.select(["id", "source", "messages"]).to_pylist()
-                        if row["id"] in self._twins
-                    ]
-                    trace.write(pa.Table.from_pylist(twins, schema=TRACE))
-                    dropped.update(row["rule"] for row in twins)
+                    traced = [self._left_out[id] for id in ids if id in self._left_out]
+                    trace.write(pa.Table.from_pylist(traced, schema=TRACE))
+                    dropped.update(row["rule"] for row in traced)
                 for _, table in Parts(self._work, [key], "trace").batches():
                     trace.write(table)
                     dropped.update(table["rule"].to_pylist())
@@ -184,6 +188,7 @@ class Rounds:
             if not count:
                 path.unlink()
         summary.rows_written, summary.output = writer.written, str(out)
+        summary.flags = dict(sorted(flags.items(), key=lambda item: (-item[1], item[0])))
         summary.dropped, summary.failed = dict(sorted(dropped.items())), dict(sorted(failed.items()))
         summary.trace = str(trace_path) if trace.written else None
         summary.failed_rows = str(failed_path) if refused.written else None
@@ -191,7 +196,7 @@ class Rounds:
             "rows": writer.written,
             "rounds": len(self._keys),
             "balance": {name: dict(found.most_common()) for name, found in balance.items()},
-            "flags": dict(sorted(flags.items(), key=lambda item: (-item[1], item[0]))),
+            "flags": summary.flags,
         }
 
 

@@ -38,7 +38,7 @@ def load(graph: str, lexicon: str | None, _digest: str) -> Loaded:
     return Loaded(read, facts, Knowledge(words, known_of(facts, words)))
 
 
-def digest_of(identities: Mapping[str, str], settings: Mapping[str, Any], lexicon: str | None) -> str:
+def digest_of_graph(identities: Mapping[str, str], settings: Mapping[str, Any], lexicon: str | None) -> str:
     """What tells this graph, lexicon and these settings from others."""
     of_lexicon = identity(lexicon) if lexicon else ""
     return xxhash.xxh3_64_hexdigest(json.dumps([identities, settings, of_lexicon], ensure_ascii=False).encode())

@@ -213,6 +213,31 @@ def test_prompts_of_ones_own(graph: Path, out: Path, tmp_path: Path, server: Mod
     assert ended.code == 2 and "answer.zh.other.md" in ended.line and "qa" in ended.line
 
 
+def test_exam_items_are_kept_out_and_made_good(
+    graph: Path, out: Path, tmp_path: Path, serve: Callable[..., ModelServer]
+) -> None:
+    stem = "下列各方中，由石膏、知母、粳米、炙甘草四味药组成，用于气分热盛、壮热面赤、烦渴引饮的是哪一首方剂？"
+    item = {"question": stem, "options": {"A": "白虎汤", "B": "二陈汤"}, "answer": "A"}
+    exam = tmp_path / "exam.jsonl"
+    exam.write_text(json.dumps(item, ensure_ascii=False) + "\n", "utf-8")
+    first: list[str] = []
+
+    def leaking(messages: list[Message]) -> str:
+        if messages[0]["content"].startswith(QUESTIONS) and "主体：白虎汤（" in messages[-1]["content"] and not first:
+            first.append(stem)
+            return stem
+        if stem in messages[-1]["content"]:
+            return "白虎汤。它由石膏、知母、粳米、炙甘草组成，功用是清热生津，前提是辨证无误，未经面诊不能确诊。"
+        return clinic(messages)
+
+    options = ("--per-entity", 2, "--types", "方剂", "--concurrency", 1, "--decontaminate", exam)
+    ended = tcm(graph, out, serve(reply=leaking), *options)
+    assert ended.code == 0 and first, ended.stderr
+    leaked = [row for row in rows(beside(out, "trace")) if row["rule"] != "near_duplicate"]
+    assert [(row["step"], row["rule"]) for row in leaked] == [("decontaminate", "leak")]
+    assert report_of(out)["tcm"]["coverage"]["formula"]["short"] == {}
+
+
 def test_limit_and_types(graph: Path, out: Path, server: ModelServer) -> None:
     assert tcm(graph, out, server, "--per-entity", 1, "--types", "中药", "--limit", 4).code == 0
     assert len(rows(out)) == 4
