@@ -33,6 +33,10 @@ _CURES = frozenset(
     ("syndrome_therapy", "formula_function", "herb_function", "therapy_for", "symptom_herb", "syndrome_formula")
 ) | frozenset(("formula_indication", "herb_indication"))
 _FORMULAS = frozenset(("composition", "syndrome_formula", "formula_function", "formula_indication"))
+# Kinds of which a short sentence can be surely false, by `Unlike`; on flavours and channels books differ.
+_DENIABLE = frozenset(
+    ("composition", "formula_source", "formula_class", "formula_function", "herb_class", "herb_family", "herb_part")
+) | {"herb_function"}
 _TRIES = 40
 _FITS, _LEAST_RATE = 50, 1e-4
 
@@ -156,11 +160,12 @@ class Planner:
             others = neighbourhood(self._facts, around.other, type_, self._seed).own
             return _with(plan, [*self._whole(around.own[:OWN]), *self._whole(others[:OWN])], other=around.other)
         if task == "unanswerable":
-            sorts = drawn.sample(UNANSWERABLE, len(UNANSWERABLE))
-            for sort in sorts:
-                premise = self._premise(around, drawn.choice) if sort == FALSE_PREMISE else ("", "")
-                if sort != FALSE_PREMISE or premise[0]:
-                    return _with(plan, self._whole(shown), sort=sort, premise=premise)
+            premise = self._premise(
+                around, drawn.choice
+            )  # the sort that rests on the graph: half of all where it can be
+            if not premise[0] or drawn.random() < 0.5:
+                return _with(plan, self._whole(shown), sort=drawn.choice(UNANSWERABLE[1:]))
+            return _with(plan, self._whole(shown), sort=FALSE_PREMISE, premise=premise)
         return _with(plan, self._whole(shown))
 
     def _suits(self, entity: str, type_: str) -> tuple[str, ...]:
@@ -190,7 +195,7 @@ class Planner:
     def _premise(self, around: Around, choose: Callable[[Sequence[str]], str]) -> tuple[str, str]:
         """A sentence that the graph shows to be false, such as a herb that a formula has not; empty: there is none."""
         for fact in around.own:
-            if not fact.kind.closed or fact.kind.name in ("nature", "herb_dose") or fact.head in self._facts.damaged:
+            if fact.kind.name not in _DENIABLE or fact.head in self._facts.damaged:
                 continue
             for _ in range(_TRIES):
                 tail = choose(self._tails[fact.kind.name])
