@@ -401,15 +401,33 @@ def tcm(
     graph: Annotated[str, typer.Argument(help="Graph: a file or folder of TSV, CSV, JSON Lines, JSON or parquet.")],
     out: Out,
     recipe: Recipe = None,
-    model: Annotated[str, typer.Option("--model", help="The built-in `rules`.")] = "rules",
+    model: Model = "rules",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     per_entity: Annotated[int, typer.Option("--per-entity", help="Questions about every entity, at least.")] = 4,
     types: Annotated[
         str | None, typer.Option("--types", help="Types of entities to ask about, such as 方剂,中药; all by default.")
     ] = None,
     tasks: Annotated[
-        str | None, typer.Option("--tasks", help="Of cloze,choice,true_false,matching,chain; all by default.")
+        str | None,
+        typer.Option("--tasks", help="Of cloze,choice,true_false,matching,chain; with a model see docs/tcm.md."),
     ] = None,
+    language: Annotated[str, typer.Option("--language", help="What a model writes in: zh or en.")] = "zh",
     lexicon: Lexicon = None,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    prompts: Prompts = None,
     decontaminate: Decontaminate = None,
     workers: Workers = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Ask about only so many entities.")] = None,
@@ -427,6 +445,15 @@ def tcm(
     for name in ("types", "tasks"):
         values[name] = tuple(word.strip() for word in values[name].split(",")) if values[name] else None
     values["decontaminate"] = tuple(decontaminate or ())
+    if model != "rules":
+        from pipelines.ask_items import taken
+        from pipelines.ask_run import AskRun
+        from pipelines.tcm_ask import tcm_ask
+        from pipelines.tcm_write import TcmAskSettings
+
+        values["prompts"] = str(prompts) if prompts else None
+        asked, run = taken(TcmAskSettings, values), taken(AskRun, values)
+        return _report(tcm_ask(graph, out, asked, run, Progress(quiet=quiet)), as_json)
     settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
     return _report(job.tcm(graph, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
 
