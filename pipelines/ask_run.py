@@ -22,7 +22,19 @@ class AskRun:
     budget: float | None = None  # what the job may cost, all its runs together
     price_in: float | None = None  # per million tokens
     price_out: float | None = None
+    dry_run: bool = False  # only say what the job would cost
+    pilot: int | None = None  # items that this is found out with
 
     def __post_init__(self) -> None:
         if self.lane not in ("sync", "batch"):
             raise ValueError(f"--lane {self.lane}: must be sync or batch")
+
+    @property
+    def estimates(self) -> bool:
+        """Whether the job only says what it would cost: a pilot is no whole run."""
+        return self.dry_run or self.pilot is not None
+
+    @property
+    def sends(self) -> bool:
+        """Whether anything is sent."""
+        return not self.dry_run or self.pilot is not None
