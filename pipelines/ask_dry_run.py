@@ -76,6 +76,7 @@ def estimated(
     found = asyncio.run(_estimated(items, work, foreseen, models, run, work_path(out), summary, progress))
     found.unit = summary.unit
     summary.dry_run, summary.estimate = found.to_json(), list(found.to_lines())
+    summary.rows_read = summary.rows_read or found.items
     summary.work = str(work_path(out)) if found.pilot is not None else None
     return found
 

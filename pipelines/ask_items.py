@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +29,10 @@ from datatools.llm.journal import Journal
 from datatools.llm.runner import Runner, run_ordered
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.ask_run import AskRun
+from pipelines.ask_run import IN_PROCESS, AskRun
+from pipelines.ask_run import RULES as RULES
+from pipelines.ask_run import AskSettings as AskSettings
+from pipelines.ask_run import taken as taken
 from pipelines.asking import Model as Model
 from pipelines.asking import Status, interruptible, known_price, team, ticking
 from pipelines.inputs import FAULT_CLASSES, companions
@@ -37,35 +40,10 @@ from schemas.trace import FAILED, TRACE
 
 T = TypeVar("T")
 R = TypeVar("R")
-RULES = "rules"
-IN_PROCESS = "transformers:"
 OPENAI = "https://api.openai.com/v1"
 ASKED = "asked"  # the one unit whose parts hold what was made
 WAVE = 20_000  # items that are asked about together where requests are sent as files
 _TABLE_ROWS = 500
-
-
-@dataclass(frozen=True)
-class AskSettings:
-    """What shapes the result: two runs that differ here must not be mixed. Defaults are the command line's."""
-
-    model: str = ""
-    base_url: str | None = None
-    temperature: float | None = None
-    reasoning_effort: str | None = None  # none, low, medium, high, …: sent as it is
-    prompts: str | None = None
-    limit: int | None = None  # input rows
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"--limit {self.limit}: must be 1 or more")
-        if self.reasoning_effort is not None and not self.reasoning_effort.isalpha():
-            raise ValueError(f"--reasoning-effort {self.reasoning_effort!r}: must be a word, such as low or none")
-        if self.base_url and (self.model == RULES or self.model.startswith(IN_PROCESS)):
-            raise ValueError(f"--model {self.model}: runs in this process, so there is no --base-url")
-        if self.base_url and not self.base_url.strip().startswith(("http://", "https://")):
-            raise ValueError(f"--base-url {self.base_url}: must look like http://localhost:8000/v1")
 
 
 @dataclass
@@ -124,12 +102,6 @@ class Usage:
 def flags_of(counts: Counter[str]) -> dict[str, int]:
     """Rows by flag, the most frequent first, out of what jobs count under `flag:NAME`."""
     return {name.removeprefix("flag:"): count for name, count in counts.most_common() if name.startswith("flag:")}
-
-
-def taken(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Settings of a dataclass out of the command line's values; what is None keeps its default."""
-    names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
-    return kind(**{name: values[name] for name in names if values.get(name) is not None})
 
 
 def model_of(settings: AskSettings, run: AskRun, need: str) -> Model:
@@ -302,8 +274,14 @@ def _flush(writer: pa.RecordBatchWriter, schema: pa.Schema, rows: list[dict[str,
         rows.clear()
 
 
-def write_output(place: Work, out: Path, schema: pa.Schema, summary: Summary) -> None:
-    """The output and what stands beside it, out of the parts; fills the summary."""
+def write_output(
+    place: Work,
+    out: Path,
+    schema: pa.Schema,
+    summary: Summary,
+    turned: Callable[[pa.Table], pa.Table] | None = None,
+) -> None:
+    """The output and what stands beside it, out of the parts, rows `turned` into their form; fills the summary."""
     trace_path, failed_path = companions(out)
     dropped: Counter[str] = Counter()
     failed: Counter[str] = Counter()
@@ -322,7 +300,7 @@ def write_output(place: Work, out: Path, schema: pa.Schema, summary: Summary) ->
             failed.update(table["class"].to_pylist())
     with parquet_writer(out, schema) as writer:
         for _, table in Parts(place, [ASKED], "rows").batches():
-            writer.write(table)
+            writer.write(turned(table) if turned else table)
     for path, written in ((trace_path, trace.written), (failed_path, refused.written)):
         if not written:  # a file that says nothing is not left behind, whether this run wrote it or an earlier one
             path.unlink()

@@ -75,13 +75,13 @@ def check(
     identities = {source.path: identity(source.path) for source in sources}
     description = {
         "command": "check",
-        "settings": {**asdict(settings), "digest": _digest(settings)},
+        "settings": {**asdict(settings), "digest": digest(settings)},
         "inputs": {source.name: identities[source.path] for source in sources},
     }
     schema = _schema(sources)
     with open_work(out, description, fresh=fresh) as work:
         knowledge_of(settings)  # says what is wrong with a lexicon or a graph before anything is begun
-        units = plan(parts, identities, f"check@{VERSION} {settings} {_digest(settings)}")
+        units = plan(parts, identities, f"check@{VERSION} {settings} {digest(settings)}")
         progress.say(f"check: {len(sources)} files, {len(units)} units, {workers} workers → {out}")
         streams = {"rows": schema, "trace": TRACE, "notes": NOTES}
         finished, tally = _run(units, settings, work, streams, workers, progress)
@@ -193,7 +193,7 @@ def _schema(sources: list[Source]) -> pa.Schema:
 
 def knowledge_of(settings: CheckSettings) -> Knowledge:
     """The lexicon and the graph that the settings name. Raises ValueError, naming file and line."""
-    return _knowledge(settings.lexicon, settings.graph, _digest(settings))
+    return _knowledge(settings.lexicon, settings.graph, digest(settings))
 
 
 @lru_cache(maxsize=1)
@@ -208,7 +208,7 @@ def _knowledge(lexicon_path: str | None, graph_path: str | None, _digest: str) -
     return Knowledge(lexicon, known_of(facts_of(graph, lexicon), lexicon))
 
 
-def _digest(settings: CheckSettings) -> str:
+def digest(settings: CheckSettings) -> str:
     """What tells the content of lexicon and graph from another."""
     files = [source for path in (settings.lexicon, settings.graph) if path for source in discover([path])[0]]
     return xxhash.xxh3_64_hexdigest("\0".join(identity(source.path) for source in files).encode())

@@ -17,7 +17,7 @@ from datatools.io.read import read
 from datatools.io.source import Fault, Note, ReadOptions, Source
 from schemas.conversation import CONVERSATION
 from schemas.document import Document
-from schemas.fields import name_of
+from schemas.fields import check, name_of
 
 # Columns that hold what an answer was made from, the surest name first.
 SOURCE_COLUMNS = (
@@ -35,8 +35,12 @@ _BATCH = 500
 
 
 def conversations(source: Source) -> Iterator[dict[str, Any] | Fault | Note]:
-    """The rows of a source as Conversations; `source_text` is None, or not there, where nobody knows it."""
+    """The rows of a source as Conversations; `source_text` is None, or not there, where nobody knows it.
+
+    Raises ValueError for a file that says that it holds Conversations, and lacks a field of theirs.
+    """
     if is_conversation(source):
+        check(pq.read_schema(source.path), CONVERSATION, source.name)
         with pq.ParquetFile(source.path) as file:
             groups = range(file.num_row_groups)[source.start : None if source.stop < 0 else source.stop]
             for batch in file.iter_batches(_BATCH, row_groups=list(groups)):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.prefer import LEAST_RATIO, MOST_RATIO
+from pipelines.prefer_settings import LEAST_RATIO, MOST_RATIO
 from schemas.conversation import CONVERSATION
 from schemas.fields import check
 from schemas.records import PREFERENCE, UNPAIRED
@@ -109,4 +109,4 @@ def test_what_there_is_not_is_said(sft: Path, tmp_path: Path, arguments: tuple[s
 def test_another_kind_of_file_is_refused(tmp_path: Path):
     pq.write_table(pa.table({"text": ["x"]}), tmp_path / "text.parquet")
     ended = here("prefer", tmp_path / "text.parquet", "--out", tmp_path / "x.parquet")
-    assert ended.code == 2 and "'id'" in ended.line
+    assert ended.code == 2 and "no question and answer there" in ended.line
