@@ -111,7 +111,6 @@ def consult(inputs: Sequence[str], out: Path, settings: ConsultSettings, run: As
     judge = judge_of(settings.judge_model, settings.judge_base_url, [model], run)
     writer = Writer(settings, judge.name)
     sources, faults = sources_of(inputs, out)
-    urls = dict.fromkeys(("base_url", "judge_base_url"))  # an endpoint may move, its replies stay
     description = {
         "command": "consult",
         "settings": {

@@ -80,7 +80,8 @@ class Clinic:
 
     def of_body(self, body: Mapping[str, Any]) -> str:
         """The same, where a writer of candidates says something else as another model, and at another temperature."""
-        messages = body["messages"]
+        # In batch files the keys of a message stand in another order.
+        messages = [{"role": one["role"], "content": one["content"]} for one in body["messages"]]
         if "严谨的医学专家" not in messages[0]["content"] and "careful medical expert" not in messages[0]["content"]:
             return self(messages)
         draw = _drawn(self.seed, body["model"], body.get("temperature"), messages)
