@@ -271,10 +271,13 @@ def candidate(question: str, draw: random.Random, chinese: bool) -> str:
     if chinese and wanted:
         points += draw.sample(MORE, min(len(MORE), max(0, (int(wanted[1]) - 100) // 20)))
     draw.shuffle(points)
+    urgent = URGENT.search(question)
     if not chinese:
-        return "There are several common causes. " + " ".join(points)
+        first = "Please go to an emergency department now. " if urgent else ""
+        return f"{first}There are several common causes. " + " ".join(points)
+    first = "请立即到医院急诊就诊，不要等待。" if urgent else ""
     words = re.split(r"[。？！，?!,\n]", question.strip())[0][:24]
-    return f"关于“{words}”，常见的原因不止一种。" + "".join(points)
+    return f"{first}关于“{words}”，常见的原因不止一种。" + "".join(points)
 
 
 def verdict(shown: str, chinese: bool, draw: random.Random, bias: float, noise: float) -> str:
@@ -288,6 +291,8 @@ def verdict(shown: str, chinese: bool, draw: random.Random, bias: float, noise: 
         worth = sum(one in text for one, _ in (WORTH if chinese else WORTH_ENGLISH))
         pairs = [text[at : at + 2] for at in range(len(text) - 1)]
         worth = max(worth, round(4 * sum(pair in source for pair in pairs) / max(1, len(pairs))) if source else 0)
+        if URGENT.search(before):
+            worth += 1 if re.search("急诊|emergency", text) else -2
         points = (1 - bias) * (2 + 2 * worth) + bias * (9 - place) + draw.uniform(-noise, noise)
         points = min(10, max(1, round(points)))
         found[letter] = dict.fromkeys(("accuracy", "safety", "helpfulness", "score"), points)
