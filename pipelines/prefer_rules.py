@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,15 +22,12 @@ from datatools.engine.local import get_ready, run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work
-from datatools.graph.facts import facts_of
-from datatools.graph.known import with_names_of
-from datatools.graph.read import read_graph
 from datatools.io.atomic import parquet_writer
 from datatools.io.source import Fault, Note, Source
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines.ask_run import RULES
-from pipelines.check import CheckSettings, digest, knowledge_of
+from pipelines.check import CheckSettings, digest, names_and_facts
 from pipelines.conversations import conversations
 from pipelines.inputs import FAULT_CLASSES, companions, nothing_readable, sized_parts
 from pipelines.prefer_pairs import Candidate, pair_row, unpaired, within
@@ -96,15 +92,8 @@ def corrupted(
 
 def more_kinds(knowing: CheckSettings) -> dict[str, Corrupt]:
     """The corruptions that a graph allows. Raises ValueError, naming file and line of a broken one."""
-    return {"formula": _formulas(knowing, digest(knowing)).other} if knowing.graph else {}
-
-
-@lru_cache(maxsize=1)
-def _formulas(knowing: CheckSettings, _digest: str) -> Formulas:
-    assert knowing.graph is not None
-    graph = read_graph(knowing.graph)
-    lexicon = with_names_of(graph, knowledge_of(knowing).lexicon)
-    return Formulas(facts_of(graph, lexicon), lexicon)
+    lexicon, facts = names_and_facts(knowing)
+    return {"formula": Formulas(facts, lexicon).other} if facts else {}
 
 
 def prefer_unit(unit: Unit, settings: PreferSettings, tally: Counter[str]) -> Iterator[tuple[str, pa.Table]]:
