@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 # Settings of a recipe alone, which no flag could hold: `[curate.thresholds.zh]` with `too_short = 60`.
-TABLES = {"curate": ("thresholds",)}
+TABLES = {"curate": ("thresholds",), "mix": ("sources",)}
 
 
 def _with_recipe(context: typer.Context, path: Path | None) -> Path | None:
@@ -447,6 +447,47 @@ def check(
 
     settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
     return _report(job.check(file, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
+
+
+@app.command()
+def mix(
+    context: typer.Context,
+    out: Out,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Parquet files of the same records, each with its options behind a colon: "
+            "web.parquet:priority=16,weight=2,epochs=3,tokens=20M,name=web.",
+            metavar="INPUT...",
+        ),
+    ] = None,
+    recipe: Recipe = None,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", help="Of the whole mixture at most: 500k, 20M, 1.5B.")
+    ] = None,
+    workers: Workers = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Mix files for training: so much of each, the one earlier, the other later."""
+    from datatools.engine.startup import without_pandas
+    from datatools.mix.parts import from_table, parse, tokens_of
+    from datatools.report.progress import Progress
+    from pipelines.mix import MixSettings
+    from pipelines.mix import mix as job
+
+    without_pandas()
+    parts = [parse(text) for text in inputs or ()]
+    for number, table in enumerate(() if parts else context.meta.get("tables", {}).get("sources", ()), 1):
+        parts.append(from_table(table, f"--recipe {recipe}: sources, number {number}"))
+    budget = None if tokens is None else tokens_of(tokens, "--tokens")
+    settings = MixSettings(tuple(parts), budget, limit, seed)
+    progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
+    return _report(job(settings, out, progress, workers=processes, fresh=fresh), as_json)
 
 
 @app.command()
