@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 # Settings of a recipe alone, which no flag could hold: `[curate.thresholds.zh]` with `too_short = 60`.
 TABLES = {"curate": ("thresholds",), "mix": ("sources",)}
@@ -111,8 +112,19 @@ Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder whose pr
 
 INTERRUPTED, GO_ON = 130, "interrupted; the same line again goes on where it stopped"
 
+
+class Verbs(TyperGroup):
+    """Verbs of one word or two: `train FILE` trains, `train merge RUN` is the command named "train merge"."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first words name, and the words behind it."""
+        pair = " ".join(args[:2])
+        return super().resolve_command(ctx, [pair, *args[2:]] if pair in self.commands else args)
+
+
 app = typer.Typer(
     name="datatools",
+    cls=Verbs,
     help="Medical text in, training data out, every row traceable.",
     add_completion=False,
     pretty_exceptions_enable=False,
