@@ -502,6 +502,36 @@ def mix(
     return _report(job(settings, out, progress, workers=processes, fresh=fresh), as_json)
 
 
+Run = Annotated[Path, typer.Argument(help="Folder of a training run, or of a model.", metavar="RUN")]
+
+
+@app.command("train merge")
+def train_merge(
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Merge a run's adapter into its base model."""
+    from trainers.merge import merge as job
+
+    return _report(job(run, out), as_json)
+
+
+@app.command("train export")
+def train_export(
+    run: Run,
+    to: Annotated[str, typer.Option("--to", help="safetensors, ollama or gguf.")] = "safetensors",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write; RUN/TO when not given.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Write a run's model as other programs load it."""
+    from trainers.export import export as job
+
+    return _report(job(run, to, out), as_json)
+
+
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="Any parquet file of this project.")],
