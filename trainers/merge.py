@@ -46,9 +46,7 @@ def merge(run: Path, out: Path) -> FolderSummary:
     began = time.monotonic()
     if not is_adapter(run):
         check_run(run)
-        raise ValueError(
-            f"{run}: holds a whole model, there is no adapter to merge (`datatools train export` takes it)"
-        )
+        raise ValueError(f"{run}: holds a whole model, no adapter to merge (`datatools train export` takes it)")
     with new_folder(out) as folder:
         difference = write_merged(run, folder)
     summary = FolderSummary("train merge", [str(run)], output=str(out), cost=None)

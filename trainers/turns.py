@@ -116,9 +116,7 @@ def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
 
 
 def _too_much(why: str) -> ValueError:
-    return ValueError(
-        f"the chat template cannot be written for Ollama: {why}; a GGUF file carries it as it is (--to gguf)"
-    )
+    return ValueError(f"the chat template cannot be written for Ollama: {why}; GGUF carries it whole (--to gguf)")
 
 
 def _common_end(one: str, other: str) -> str:

@@ -20,10 +20,8 @@ LLAMA3 = (
     "{{ bos_token }}{% for m in messages %}{{ '<|start|>' + m['role'] + '<|end|>\n\n' + m['content'] + '<|eot|>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|start|>assistant<|end|>\n\n' }}{% endif %}"
 )
-WITH_DEFAULT = (
-    "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are helpful.<|im_end|>\n' }}{% endif %}"
-    + CHATML
-)
+DEFAULT = r"<|im_start|>system\nYou are helpful.<|im_end|>\n"
+WITH_DEFAULT = "{% if messages[0]['role'] != 'system' %}{{ '" + DEFAULT + "' }}{% endif %}" + CHATML
 # Answers of earlier turns lose what they thought.
 THINKING = CHATML.replace("m['content']", "(m['content'].split('</think>')[-1])")
 ONLY_LAST = "{{ messages[-1]['content'] }}"
