@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 # Settings of a recipe alone, which no flag could hold: `[curate.thresholds.zh]` with `too_short = 60`.
-TABLES = {"curate": ("thresholds",), "train": ("set",)}
+TABLES = {"curate": ("thresholds",), "mix": ("sources",), "train": ("set",)}
 
 
 def _with_recipe(context: typer.Context, path: Path | None) -> Path | None:
@@ -462,6 +462,47 @@ def check(
 
 
 @app.command()
+def mix(
+    context: typer.Context,
+    out: Out,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Parquet files of the same records, each with its options behind a colon: "
+            "web.parquet:priority=16,weight=2,epochs=3,tokens=20M,name=web.",
+            metavar="INPUT...",
+        ),
+    ] = None,
+    recipe: Recipe = None,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", help="Of the whole mixture at most: 500k, 20M, 1.5B.")
+    ] = None,
+    workers: Workers = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Mix files for training: so much of each, the one earlier, the other later."""
+    from datatools.engine.startup import without_pandas
+    from datatools.mix.parts import from_table, parse, tokens_of
+    from datatools.report.progress import Progress
+    from pipelines.mix import MixSettings
+    from pipelines.mix import mix as job
+
+    without_pandas()
+    parts = [parse(text) for text in inputs or ()]
+    for number, table in enumerate(() if parts else context.meta.get("tables", {}).get("sources", ()), 1):
+        parts.append(from_table(table, f"--recipe {recipe}: sources, number {number}"))
+    budget = None if tokens is None else tokens_of(tokens, "--tokens")
+    settings = MixSettings(tuple(parts), budget, limit, seed)
+    progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
+    return _report(job(settings, out, progress, workers=processes, fresh=fresh), as_json)
+
+
+@app.command()
 def train(
     context: typer.Context,
     inputs: Annotated[list[str], typer.Argument(help="Parquet or JSON Lines, in the order of training.", metavar="FILE...")],
@@ -540,6 +581,36 @@ def train(
         return 0
     made = job.train(settings, Progress(quiet=quiet), sys.argv[1:], fresh=fresh, dry_run=dry_run)
     return _report(made, as_json)
+
+
+Run = Annotated[Path, typer.Argument(help="Folder of a training run, or of a model.", metavar="RUN")]
+
+
+@app.command("train merge")
+def train_merge(
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Merge a run's adapter into its base model."""
+    from trainers.merge import merge as job
+
+    return _report(job(run, out), as_json)
+
+
+@app.command("train export")
+def train_export(
+    run: Run,
+    to: Annotated[str, typer.Option("--to", help="safetensors, ollama or gguf.")] = "safetensors",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write; RUN/TO when not given.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Write a run's model as other programs load it."""
+    from trainers.export import export as job
+
+    return _report(job(run, to, out), as_json)
 
 
 @app.command()

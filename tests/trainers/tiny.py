@@ -1,83 +1,68 @@
-"""Tiny models and a tokenizer made on the spot, shaped as Qwen3 and Llama are: nothing is fetched from a hub."""
+"""A tiny Qwen3 with a byte-level tokenizer and a chat template, made on the spot: nothing is fetched from a hub."""
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 CHATML = (
-    "{%- for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{%- endfor %}{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%- endif %}"
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-# As Qwen3: what the assistant thought is taken out of all turns but the last.
-THINKING = (
-    "{%- for message in messages %}{%- set text = message['content'] %}"
-    "{%- if message['role'] == 'assistant' and not loop.last and '</think>' in text %}"
-    "{%- set text = text.split('</think>')[-1].lstrip('\n') %}{%- endif %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + text + '<|im_end|>\n' }}"
-    "{%- endfor %}{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%- endif %}"
-)
-LINES = (
+LINES = [
     "高血压患者应当低盐饮食，定期测量血压。",
+    "感冒发热三天，咳嗽有痰，应该怎么办？建议多饮水，必要时就医。",
     "What is the first line therapy for type 2 diabetes? Metformin.",
-    "感冒发烧三天，咳嗽有痰，应该怎么办？建议多饮水，必要时就医。",
-)
+]
 
 
-@cache
-def _trained(words: int) -> Any:
+def tiny_model(folder: Path, *, template: str | None = CHATML, vocabulary: int = 400, seed: int = 0) -> Path:
+    """Save a two-layer model of 32 dimensions and its tokenizer into a folder."""
+    import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    learn = trainers.BpeTrainer(
-        vocab_size=words, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(LINES * 4, learn)
-    return tokenizer
-
-
-def tokenizer(template: str | None = CHATML, *, end: str | None = "<|im_end|>") -> Any:
-    """A byte-level tokenizer of about 400 tokens."""
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    copied = Tokenizer.from_str(_trained(400).to_str())
-    made = PreTrainedTokenizerFast(tokenizer_object=copied, eos_token=end, pad_token="<|pad|>", model_max_length=4096)
-    made.chat_template = template
-    return made
-
-
-def model(kind: str = "qwen3", *, hidden: int = 32, context: int = 512, seed: int = 0) -> Any:
-    """A model of two layers with random weights."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
-
-    words = tokenizer()
-    shape = {
-        "vocab_size": len(words),
-        "hidden_size": hidden,
-        "intermediate_size": 2 * hidden,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": context,
-        "pad_token_id": words.pad_token_id,
-        "eos_token_id": words.eos_token_id,
-        "bos_token_id": None,
-    }
+    options = {"special_tokens": special, "initial_alphabet": alphabet, "show_progress": False}
+    made.train_from_iterator(LINES, trainers.BpeTrainer(vocab_size=vocabulary, **options))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|im_end|>", pad_token="<|pad|>")
+    if template:
+        tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
-    if kind == "qwen3":
-        return Qwen3ForCausalLM(Qwen3Config(head_dim=hidden // 4, tie_word_embeddings=True, **shape))
-    return LlamaForCausalLM(LlamaConfig(**shape))
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    return folder
 
 
-def save(folder: Path, kind: str = "qwen3", template: str | None = CHATML, **shape: Any) -> Path:
-    """A folder with model and tokenizer, as `--model` takes it."""
-    model(kind, **shape).save_pretrained(folder)
-    tokenizer(template).save_pretrained(folder)
+def tiny_adapter(folder: Path, base: Path, *, seed: int = 1) -> Path:
+    """Save an adapter of a base model, with weights that change what it says, as a run leaves it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    torch.manual_seed(seed)
+    for name, weights in adapted.named_parameters():
+        if "lora_" in name:
+            weights.data.normal_(std=0.2)
+    adapted.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     return folder
