@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from datatools.llm.reply import split_thinking
+from datatools.llm.thinking import split_thinking
 from trainers.folder import check_run, is_adapter, load_run
 
 HELP = "/new begins anew, /system TEXT sets the system message, /exit or Ctrl-D ends; Ctrl-C stops an answer"

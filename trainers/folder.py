@@ -55,7 +55,7 @@ def load_adapter(run: Path) -> tuple[Any, Any]:
     import peft
     import transformers
 
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     found = json.loads((run / ADAPTER).read_text(encoding="utf-8"))
     base = str(found.get("base_model_name_or_path"))
     kind = "AutoModelForSequenceClassification" if found.get("task_type") == "SEQ_CLS" else "AutoModelForCausalLM"
@@ -82,7 +82,7 @@ def load_run(name: str) -> tuple[Any, Any]:
     """
     import transformers
 
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     run = Path(name)
     if run.is_dir():
         check_run(run)

@@ -23,8 +23,8 @@ from datatools.engine.parts import Parts
 from datatools.engine.units import identity
 from datatools.engine.work import Work, open_work
 from datatools.io.atomic import parquet_writer, part_writer
-from datatools.llm.reply import decode, split_thinking, usage
 from datatools.llm.request import Request
+from datatools.llm.thinking import split_thinking
 from datatools.llm.transformers_model import TransformersModel
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
@@ -171,7 +171,7 @@ def _answer(
     rows: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     for number, question in enumerate(block):
-        body = decode(replies[number]) or {}
+        body = json.loads(replies[number])
         if error := body.get("error"):
             failed.append(_failed(question, source, "context_length", str(error["message"])))
             continue
@@ -182,7 +182,6 @@ def _answer(
             only = "the answer is empty" + (", all tokens went into thinking; --max-tokens gives more" if cut else "")
             failed.append(_failed(question, source, "truncated" if cut else "empty", only))
             continue
-        prompt_tokens, completion_tokens = usage(body)
         rows.append(
             {
                 **dict.fromkeys(CONVERSATION.names),
@@ -197,7 +196,7 @@ def _answer(
                 "prompt": "",
                 "checks": {"finish_reason": choice["finish_reason"]},
                 "flags": ["truncated"] if cut else [],
-                "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens},
+                "usage": body["usage"],
             }
         )
     for stream, found in (("rows", rows), ("failed", failed)):
