@@ -538,6 +538,10 @@ def train(
     rope_scaling: Annotated[
         str | None, typer.Option("--rope-scaling", help="Longer context, KIND:FACTOR such as yarn:4.")
     ] = None,
+    extend_vocab: Annotated[
+        str | None, typer.Option("--extend-vocab", help="Parquet of texts to train new tokens on.")
+    ] = None,
+    new_tokens: Annotated[int, typer.Option("--new-tokens", help="How many new tokens at most.", min=1)] = 2000,
     general: Annotated[
         list[str] | None, typer.Option("--general", help="File of general rows to spread among the others; repeatable.")
     ] = None,

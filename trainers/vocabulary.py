@@ -11,7 +11,7 @@ import heapq
 import json
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,9 +20,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainers.folder import new_folder
+
 MOST_CHARACTERS = 4_000_000  # that are looked at, spread over the whole corpus
 LEAST = 5  # times a pair must stand in the corpus
 LONGEST = 24  # bytes of a new token: eight Chinese characters
+EXTENSION = "extension.json"  # in the folder of an extended model: the first new token, and what each is made of
+WHOLE = ("model.safetensors", "model.safetensors.index.json")
 Pair = tuple[int, int]
 
 
@@ -42,18 +46,66 @@ def extend(model: Any, tokenizer: Any, corpus: Path, count: int) -> tuple[Any, l
     `corpus` is parquet with a column `text` or `messages`. Returns the new tokenizer and the texts of the new tokens,
     the most frequent first. Raises ValueError for a corpus without text and a tokenizer that is no BPE.
     """
-    if count < 1:
-        raise ValueError(f"--new-tokens {count}: must be at least 1")
+    first = len(tokenizer)
+    longer, added = _longer(tokenizer, corpus, count)
+    _set_means(model, first, [one.pieces for one in added])
+    return longer, _texts(longer, first)
+
+
+def write_tokenizer(model: str, corpus: Path, count: int, folder: Path) -> list[str]:
+    """Begin the folder of an extended model: its tokenizer and configuration, all that a plan needs, without weights.
+
+    Returns the texts of the new tokens. Raises ValueError as `extend` does.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    first = len(tokenizer)
+    longer, added = _longer(tokenizer, corpus, count)
+    config = AutoConfig.from_pretrained(model)
+    text = config.get_text_config()
+    text.vocab_size = max(text.vocab_size, len(longer))
+    with new_folder(folder) as place:
+        longer.save_pretrained(place)
+        config.save_pretrained(place)
+        content = {"first": first, "pieces": [one.pieces for one in added]}
+        (place / EXTENSION).write_text(json.dumps(content), encoding="utf-8")
+    return _texts(longer, first)
+
+
+def write_weights(model: str, folder: Path) -> None:
+    """Add the weights of the extended model to a folder that `write_tokenizer` began; nothing where they are there."""
+    import transformers
+
+    if any(folder.glob("*.safetensors*")):
+        return
+    content = json.loads((folder / EXTENSION).read_text(encoding="utf-8"))
+    kinds = transformers.AutoConfig.from_pretrained(model).architectures or ()
+    scores = any("SequenceClassification" in name for name in kinds)
+    kind = transformers.AutoModelForSequenceClassification if scores else transformers.AutoModelForCausalLM
+    loaded = kind.from_pretrained(model, dtype="auto")
+    _set_means(loaded, content["first"], content["pieces"])
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        loaded.save_pretrained(place)
+        # The index of several files, or the only file, comes last: what is there is whole.
+        for file in sorted(Path(place).iterdir(), key=lambda file: file.name in WHOLE):
+            file.replace(folder / file.name)
+
+
+def first_new(folder: Path) -> int:
+    """The number of the first new token of an extended model's folder."""
+    return int(json.loads((folder / EXTENSION).read_text(encoding="utf-8"))["first"])
+
+
+def _longer(tokenizer: Any, corpus: Path, count: int) -> tuple[Any, list[Added]]:
     added = new_tokens(tokenizer, texts_of(corpus), count)
     if not added:
         raise ValueError(f"{corpus}: no pair of tokens stands there {LEAST} times; a larger corpus is needed")
-    first = len(tokenizer)
-    longer = with_tokens(tokenizer, added)
-    rows = first + len(added)
-    if rows > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(rows, mean_resizing=False)
-    _set_means(model, first, added)
-    return longer, longer.batch_decode([[first + number] for number in range(len(added))])
+    return with_tokens(tokenizer, added), added
+
+
+def _texts(tokenizer: Any, first: int) -> list[str]:
+    return [str(text) for text in tokenizer.batch_decode([[id] for id in range(first, len(tokenizer))])]
 
 
 def texts_of(corpus: Path) -> Iterator[str]:
@@ -234,16 +286,18 @@ def _fits(content: bytes) -> bool:
     return len(content) <= LONGEST
 
 
-def _set_means(model: Any, first: int, added: list[Added]) -> None:
-    """Set the rows of new tokens, in and out, to the means of the rows of their pieces."""
+def _set_means(model: Any, first: int, pieces: Sequence[Sequence[int]]) -> None:
+    """Give a model rows for new tokens, in and out: the means of the rows of their pieces."""
     import torch
 
+    rows = first + len(pieces)
+    if rows > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(rows, mean_resizing=False)
     tables = [model.get_input_embeddings().weight]
     out = model.get_output_embeddings()
     if out is not None and out.weight is not tables[0]:
         tables.append(out.weight)
     with torch.no_grad():
         for table in tables:
-            for number, one in enumerate(added):
-                pieces = table[list(one.pieces)].float()
-                table[first + number] = pieces.mean(dim=0).to(table.dtype)
+            for number, one in enumerate(pieces):
+                table[first + number] = table[list(one)].float().mean(dim=0).to(table.dtype)

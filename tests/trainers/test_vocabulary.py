@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 import trainers.vocabulary as vocabulary
+from tests.pipelines.command import here
 from tests.trainers.tiny import CHATML, tiny_model
 from trainers.vocabulary import extend, texts_of
 
@@ -162,3 +163,42 @@ def test_what_cannot_be_is_said(corpus: Path, tmp_path: Path):
     words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="a")))
     with pytest.raises(ValueError, match="BPE"):
         extend(model, words, corpus, 5)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_run_learns_the_new_tokens(corpus: Path, tmp_path: Path, method: str):
+    base, run = tiny_model(tmp_path / "model"), tmp_path / "run"
+    rows = [
+        {"messages": [{"role": "user", "content": text[:6]}, {"role": "assistant", "content": text}]}
+        for text in SENTENCES
+    ]
+    file = tmp_path / "sft.jsonl"
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    words = ["train", file, "--model", base, "--out", run, "--extend-vocab", corpus, "--new-tokens", 80]
+    words += ["--method", method, "--max-steps", 2, "--learning-rate", 0.01]
+    dry = here(*words, "--dry-run")
+    assert dry.code == 0 and not run.exists()
+    done = here(*words)
+    assert done.code == 0, done.stderr
+    assert "80 new tokens of corpus.parquet" in done.stderr
+    old, new = AutoTokenizer.from_pretrained(base), AutoTokenizer.from_pretrained(run)
+    assert len(new) == len(old) + 80 and new.chat_template == CHATML
+    # What the run began with are the means; what it left has moved, the old rows of an adapter's base have not.
+    start = AutoModelForCausalLM.from_pretrained(run / "base").get_input_embeddings().weight
+    if method == "lora":
+        assert here("train", "merge", run, "--out", tmp_path / "merged").code == 0
+    after = AutoModelForCausalLM.from_pretrained(tmp_path / "merged" if method == "lora" else run)
+    moved = (after.get_input_embeddings().weight != start).any(dim=1)
+    assert moved[len(old) :].any() and (method == "full" or not moved[: len(old)].any())
+    again = here(*words)
+    assert again.code == 0, again.stderr
+    other = here(*words[:-2], "--max-steps", 2, "--new-tokens", 70, "--learning-rate", 0.01)
+    assert other.code == 2 and "new_tokens was 80, now 70" in other.line
+
+
+def test_a_corpus_that_is_not_there_is_said_before_anything_is_made(tmp_path: Path):
+    base = tiny_model(tmp_path / "model")
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
+    words = ["train", tmp_path / "a.jsonl", "--model", base, "--out", tmp_path / "run"]
+    ended = here(*words, "--extend-vocab", tmp_path / "none.parquet")
+    assert ended.code == 2 and "none.parquet: no such file" in ended.line and not (tmp_path / "run").exists()
