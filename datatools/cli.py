@@ -626,6 +626,10 @@ def train(
     rope_scaling: Annotated[
         str | None, typer.Option("--rope-scaling", help="Longer context, KIND:FACTOR such as yarn:4.")
     ] = None,
+    extend_vocab: Annotated[
+        str | None, typer.Option("--extend-vocab", help="Parquet of texts to train new tokens on.")
+    ] = None,
+    new_tokens: Annotated[int, typer.Option("--new-tokens", help="How many new tokens at most.", min=1)] = 2000,
     general: Annotated[
         list[str] | None, typer.Option("--general", help="File of general rows to spread among the others; repeatable.")
     ] = None,
@@ -702,6 +706,50 @@ def train_export(
 
 
 @app.command()
+def chat(
+    run: Annotated[str, typer.Argument(help="Folder of a training run or a model, or a model's id.", metavar="RUN")],
+    input: Annotated[
+        Path | None, typer.Option("--input", help="Answer this file instead: JSON Lines of `question` or `messages`.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Parquet file for the answers to --input.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve it with vLLM or `transformers serve`.")] = False,
+    server: Annotated[str, typer.Option("--server", help="auto, vllm or transformers.")] = "auto",
+    host: Annotated[str, typer.Option("--host", help="Address to serve at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to serve at.", min=0, max=65535)] = 8000,
+    system: Annotated[str | None, typer.Option("--system", help="System message.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.", min=0)] = 0.0,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Of an answer at most; 1,024 when not given.", min=1)
+    ] = None,
+    recipe: Recipe = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Talk to a trained model, let it answer a file, or serve it."""
+    if (input is None) != (out is None):
+        raise ValueError("--input and --out go together: the questions, and the parquet file for the answers")
+    if serve and input is not None:
+        raise ValueError("--serve and --input: choose one")
+    if serve or input is None:
+        from trainers import chat as talk
+
+        if serve:
+            talk.serve(run, server=server, host=host, port=port)
+        talk.chat(run, system=system, temperature=temperature, max_tokens=max_tokens or 1024, quiet=quiet)
+        return 0
+    from datatools.report.progress import Progress
+    from trainers.predict import PredictSettings, predict
+
+    assert out is not None
+    settings = PredictSettings(run, system, temperature, max_tokens, limit, seed)
+    return _report(predict(settings, input, out, Progress(quiet=quiet), fresh=fresh), as_json)
+
+
+@app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="Any parquet file of this project.")],
     rows: Annotated[int, typer.Option("--rows", "-n", help="Rows to show.", min=1)] = 10,
@@ -768,7 +816,8 @@ def _report(summary: Any, as_json: bool) -> int:
     """Print the summary; its exit code, with one line where something failed."""
     if summary.failed:
         counts = ", ".join(f"{kind} {count:,}" for kind, count in summary.failed.items())
-        again = "; --retry-failed asks again" if summary.failed_rows else ""
+        asked = summary.requests["sent"] or summary.requests["cached"]
+        again = "; --retry-failed asks again" if summary.failed_rows and asked else ""
         summary.error = f"done, but some failed ({counts}): see {summary.failed_rows or summary.trace}{again}"
         print(f"datatools: {summary.error}", file=sys.stderr)
     typer.echo(summary.to_json() if as_json else summary.to_text())

@@ -59,7 +59,7 @@ def model_of(settings: TrainSettings, plan: Plan, tokenizer: Any) -> Any:
         from trainers.attention import register
 
         register()
-    config = transformers.AutoConfig.from_pretrained(settings.model)
+    config = transformers.AutoConfig.from_pretrained(settings.start)
     if settings.rope_scaling:
         _stretch(config, settings.rope_scaling)
     options: dict[str, Any] = {"config": config, "attn_implementation": plan.attention}
@@ -72,7 +72,7 @@ def model_of(settings: TrainSettings, plan: Plan, tokenizer: Any) -> Any:
         config.num_labels = 1
     kind = transformers.AutoModelForSequenceClassification if stage.scores else transformers.AutoModelForCausalLM
     try:
-        model = kind.from_pretrained(settings.model, **options)
+        model = kind.from_pretrained(settings.start, **options)
     except (OSError, ValueError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"--model {settings.model}: cannot be loaded ({said})") from error
