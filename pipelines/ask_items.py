@@ -40,6 +40,7 @@ from schemas.trace import FAILED, TRACE
 
 T = TypeVar("T")
 R = TypeVar("R")
+M = TypeVar("M")
 OPENAI = "https://api.openai.com/v1"
 ASKED = "asked"  # the one unit whose parts hold what was made
 WAVE = 20_000  # items that are asked about together where requests are sent as files
@@ -189,7 +190,47 @@ def ask_several(
     total: int | None = None,
 ) -> Counter[str]:
     """The same for work that asks several models: it is given their runners, in the same order."""
-    return asyncio.run(_ask(items, work, models, run, place, schema, summary, progress, total))
+    return asyncio.run(
+        asking(
+            items, work, models, run, place.journal, lambda made: _write(made, place, schema), summary, progress, total
+        )
+    )
+
+
+async def asking(
+    items: Iterable[T],
+    work: Callable[[Sequence[Runner], T], Awaitable[M]],
+    models: Sequence[Model],
+    run: AskRun,
+    path: Path,
+    sink: Callable[[AsyncIterator[M]], Awaitable[R]],
+    summary: Summary,
+    progress: Progress,
+    total: int | None,
+) -> R:
+    """What `sink` makes of what `work` gives for every item, in order, with the journal at `path`."""
+    say = partial(progress.say_of, summary.command)
+    with Journal(path) as journal:
+        if lost := journal.unfinished():
+            say(f"{lost} calls were under way when an earlier run ended; they may have been billed")
+        async with team(models, journal, run, say) as asked:
+            most = 2 * max(runner.settings.most for runner in asked.runners)
+            workers = most if run.lane != "batch" else WAVE if total is None else min(WAVE, total) or 1
+            status = Status(asked)
+            with interruptible(asked, say), progress.bar("asking", total) as bar, ticking(bar, status):
+
+                async def done(item: T) -> M:
+                    made = await work(asked.runners, item)
+                    bar.advance(detail=status)  # as they come, not as they are written
+                    return made
+
+                try:
+                    return await sink(run_ordered(items, done, workers=workers, window=4 * workers))
+                except BaseException as error:
+                    error.summary = summary  # type: ignore[attr-defined] # what was sent is told all the same
+                    raise
+                finally:
+                    asked.count(summary)
 
 
 def make_all(
@@ -205,41 +246,6 @@ def make_all(
                 bar.advance()
 
         return asyncio.run(_write(made(), place, schema))
-
-
-async def _ask(
-    items: Iterable[T],
-    work: Callable[[Sequence[Runner], T], Awaitable[Made]],
-    models: Sequence[Model],
-    run: AskRun,
-    place: Work,
-    schema: pa.Schema,
-    summary: Summary,
-    progress: Progress,
-    total: int | None,
-) -> Counter[str]:
-    say = partial(progress.say_of, summary.command)
-    with Journal(place.journal) as journal:
-        if lost := journal.unfinished():
-            say(f"{lost} calls were under way when an earlier run ended; they may have been billed")
-        async with team(models, journal, run, say) as asked:
-            most = max(runner.settings.most for runner in asked.runners)
-            workers = WAVE if run.lane == "batch" else 2 * most
-            status = Status(asked)
-            with interruptible(asked, say), progress.bar("asking", total) as bar, ticking(bar, status):
-
-                async def done(item: T) -> Made:
-                    made = await work(asked.runners, item)
-                    bar.advance(detail=status)  # as they come, not as they are written
-                    return made
-
-                try:
-                    return await _write(run_ordered(items, done, workers=workers, window=4 * workers), place, schema)
-                except BaseException as error:
-                    error.summary = summary  # type: ignore[attr-defined] # what was sent is told all the same
-                    raise
-                finally:
-                    asked.count(summary)
 
 
 async def all_of(calls: Iterable[Awaitable[R]]) -> list[R]:
