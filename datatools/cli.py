@@ -301,6 +301,7 @@ def prefer(
     poll: Poll = None,
     retry_failed: RetryFailed = False,
     prompts: Prompts = None,
+    decontaminate: Decontaminate = None,
     workers: Workers = None,
     limit: Limit = None,
     seed: Seed = 0,
@@ -325,6 +326,7 @@ def prefer(
         raise ValueError("--negatives rules: needs no --model; with one, a judge says what is worse")
     del values["model"]
     values["models"], values["temperatures"], values["temperature"] = tuple(model or ()), tuple(temperature or ()), None
+    values["decontaminate"] = tuple(decontaminate or ())
     values["prompts"] = str(prompts) if prompts else None
     settings, run = taken(PreferSettings, values), taken(AskRun, values)
     processes = workers or os.cpu_count() or 1
@@ -370,6 +372,7 @@ def dialogue(
     dry_run: DryRun = False,
     pilot: Pilot = None,
     prompts: Prompts = None,
+    decontaminate: Decontaminate = None,
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -389,6 +392,7 @@ def dialogue(
     if len(chosen) > 1:
         raise ValueError("--from-corpus, --from-kg and --rewrite: choose one, each says what INPUT holds")
     values["source"] = chosen[0] if chosen else None
+    values["decontaminate"] = tuple(decontaminate or ())
     values["prompts"] = str(prompts) if prompts else None
     settings, run = taken(DialogueSettings, values), taken(AskRun, values)
     return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
@@ -427,6 +431,7 @@ def consult(
     dry_run: DryRun = False,
     pilot: Pilot = None,
     prompts: Prompts = None,
+    decontaminate: Decontaminate = None,
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -442,6 +447,7 @@ def consult(
     from pipelines.consult import ConsultSettings
     from pipelines.consult import consult as job
 
+    values["decontaminate"] = tuple(decontaminate or ())
     values["prompts"] = str(prompts) if prompts else None
     settings, run = taken(ConsultSettings, values), taken(AskRun, values)
     return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
@@ -452,15 +458,36 @@ def tcm(
     graph: Annotated[str, typer.Argument(help="Graph: a file or folder of TSV, CSV, JSON Lines, JSON or parquet.")],
     out: Out,
     recipe: Recipe = None,
-    model: Annotated[str, typer.Option("--model", help="The built-in `rules`.")] = "rules",
+    model: Model = "rules",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     per_entity: Annotated[int, typer.Option("--per-entity", help="Questions about every entity, at least.")] = 4,
     types: Annotated[
         str | None, typer.Option("--types", help="Types of entities to ask about, such as 方剂,中药; all by default.")
     ] = None,
     tasks: Annotated[
-        str | None, typer.Option("--tasks", help="Of cloze,choice,true_false,matching,chain; all by default.")
+        str | None,
+        typer.Option("--tasks", help="Of cloze,choice,true_false,matching,chain; with a model see docs/tcm.md."),
     ] = None,
+    language: Annotated[str, typer.Option("--language", help="What a model writes in: zh or en.")] = "zh",
     lexicon: Lexicon = None,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    prompts: Prompts = None,
+    decontaminate: Decontaminate = None,
     workers: Workers = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Ask about only so many entities.")] = None,
     seed: Seed = 0,
@@ -476,6 +503,18 @@ def tcm(
 
     for name in ("types", "tasks"):
         values[name] = tuple(word.strip() for word in values[name].split(",")) if values[name] else None
+    values["decontaminate"] = tuple(decontaminate or ())
+    if model != "rules":
+        from pipelines.ask_items import taken
+        from pipelines.ask_run import AskRun
+        from pipelines.tcm_ask import tcm_ask
+        from pipelines.tcm_write import TcmAskSettings
+
+        values["prompts"] = str(prompts) if prompts else None
+        asked, run = taken(TcmAskSettings, values), taken(AskRun, values)
+        return _report(tcm_ask(graph, out, asked, run, Progress(quiet=quiet)), as_json)
+    if dry_run or pilot is not None:
+        raise ValueError("--dry-run, --pilot: need --model NAME; the rules cost nothing")
     settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
     return _report(job.tcm(graph, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
 

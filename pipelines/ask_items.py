@@ -36,6 +36,7 @@ from pipelines.ask_run import taken as taken
 from pipelines.asking import Model as Model
 from pipelines.asking import Status, interruptible, known_price, team, ticking
 from pipelines.inputs import FAULT_CLASSES, companions
+from pipelines.leaks import opened, without_leaks
 from schemas.trace import FAILED, TRACE
 
 T = TypeVar("T")
@@ -285,13 +286,18 @@ def write_output(
     out: Path,
     schema: pa.Schema,
     summary: Summary,
+    exams: Path | None = None,
     turned: Callable[[pa.Table], pa.Table] | None = None,
 ) -> None:
-    """The output and what stands beside it, out of the parts, rows `turned` into their form; fills the summary."""
+    """The output and what stands beside it, out of the parts, rows `turned` into their form; fills the summary.
+
+    Rows that hold an item of the index in `exams` are left out.
+    """
+    index = opened(exams)
     trace_path, failed_path = companions(out)
     dropped: Counter[str] = Counter()
     failed: Counter[str] = Counter()
-    with parquet_writer(trace_path, TRACE) as trace:
+    with parquet_writer(trace_path, TRACE) as trace, parquet_writer(out, schema) as writer:
         for _, table in Parts(place, [ASKED], "trace").batches():
             trace.write(table)
             for row in table.select(["source", "rule", "excerpt"]).to_pylist():
@@ -300,13 +306,16 @@ def write_output(
                     summary.problems.append(f"{row['source']}: {row['excerpt']}")
                 else:
                     dropped[row["rule"]] += 1
+        for _, table in Parts(place, [ASKED], "rows").batches():
+            table, leaked = without_leaks(table, index)
+            writer.write(turned(table) if turned else table)
+            if leaked:
+                trace.write(pa.Table.from_pylist(leaked, schema=TRACE))
+                dropped.update(row["rule"] for row in leaked)
     with parquet_writer(failed_path, FAILED) as refused:
         for _, table in Parts(place, [ASKED], "failed").batches():
             refused.write(table)
             failed.update(table["class"].to_pylist())
-    with parquet_writer(out, schema) as writer:
-        for _, table in Parts(place, [ASKED], "rows").batches():
-            writer.write(turned(table) if turned else table)
     for path, written in ((trace_path, trace.written), (failed_path, refused.written)):
         if not written:  # a file that says nothing is not left behind, whether this run wrote it or an earlier one
             path.unlink()

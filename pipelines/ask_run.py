@@ -20,6 +20,7 @@ class AskSettings:
     temperature: float | None = None
     reasoning_effort: str | None = None  # none, low, medium, high, …: sent as it is
     prompts: str | None = None
+    decontaminate: tuple[str, ...] = ()  # files of exam items to keep out of what is made
     limit: int | None = None  # input rows
     seed: int = 0
 

@@ -53,6 +53,7 @@ from pipelines.asking import cost_of
 from pipelines.consult_read import read_questions
 from pipelines.estimate import Calls, assumed
 from pipelines.inputs import nothing_readable, sources_of
+from pipelines.leaks import digest_of, exam_index
 from prompts.load import Prompt, load
 from schemas.consult import CONSULT
 from schemas.trace import TRACE
@@ -120,10 +121,12 @@ def consult(inputs: Sequence[str], out: Path, settings: ConsultSettings, run: As
             "prompts": writer.prompt_names(),
             "version": VERSION,
         },
+        "exams": digest_of(settings.decontaminate),
         "inputs": {source.name: identity(source.path) for source in sources},
     }
     summary = Summary("consult", list(inputs), unit="questions")
     with work_of(out, description, run) as work:
+        exams = exam_index(settings.decontaminate, work.path, progress)  # before anything is paid for
         judging = "" if settings.keep_human is None else f", judged by {judge.name}"
         progress.say(f"consult: {len(sources)} files, answers by {settings.model}{judging} → {out}")
         if settings.keep_human is not None and judge.place == model.place:
@@ -141,7 +144,7 @@ def consult(inputs: Sequence[str], out: Path, settings: ConsultSettings, run: As
         summary.work = str(work.path)
         counts = ask_several(asked.items(), writer.made, models, run, work, CONSULT, summary, progress, asked.total)
         summary.flags, summary.saved = flags_of(counts), saved(settings, model, judge, run, counts)
-        write_output(work, out, CONSULT, summary)
+        write_output(work, out, CONSULT, summary, exams)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 

@@ -25,7 +25,7 @@ import xxhash
 
 from datatools.clean.lexicon import lexicon
 from datatools.clean.rules import rules_from
-from datatools.dedupe import decontaminate, exact_disk
+from datatools.dedupe import exact_disk
 from datatools.dedupe.boilerplate import PARAGRAPH, Boilerplate, find_boilerplate, paragraph_keys
 from datatools.dedupe.near import Keep, Near, load_compiled
 from datatools.engine.local import get_ready, run_units
@@ -33,7 +33,6 @@ from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work, reopen_work, work_path
 from datatools.io.atomic import RowGroupWriter, atomic_path, parquet_writer, remove_leftovers
-from datatools.io.files import discover
 from datatools.io.source import Fault
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
@@ -52,6 +51,7 @@ from pipelines.curate_measure import (
     stripped_key,
 )
 from pipelines.inputs import FAULT_CLASSES, companions, nothing_readable, say_notes, sized_parts, sources_of
+from pipelines.leaks import digest_of, exam_index
 from schemas.document import DOCUMENT, SOURCE_TYPES
 from schemas.trace import TRACE
 
@@ -239,9 +239,9 @@ def _refuse_new_measuring(settings: CurateSettings, then: Mapping[str, Any], mea
         if now not in (getattr(default, name), then[name]):
             was = "not set" if then[name] is None else then[name]
             raise ValueError(f"--{name.replace('_', '-')} {now}: was {was} when it was measured; {again}")
-    if settings.lexicon and _digest((settings.lexicon,)) != measure.lexicon_digest:
+    if settings.lexicon and digest_of((settings.lexicon,)) != measure.lexicon_digest:
         raise ValueError(f"--lexicon {settings.lexicon}: is not the one it was measured with; {again}")
-    if settings.decontaminate and _digest(settings.decontaminate) != measure.exam_digest:
+    if settings.decontaminate and digest_of(settings.decontaminate) != measure.exam_digest:
         raise ValueError(f"--decontaminate {', '.join(settings.decontaminate)}: was not looked for; {again}")
 
 
@@ -496,37 +496,17 @@ def measure_settings(settings: CurateSettings, work: Path, progress: Progress) -
     """
     if settings.lexicon:
         lexicon(settings.lexicon)  # says what is wrong with it
-    exams = settings.decontaminate
-    exam_digest = _digest(exams) if exams else ""
     return MeasureSettings(
         text_column=settings.text_column,
         source_type=settings.source_type,
         simplify=settings.simplify,
         redact=settings.redact,
         lexicon=settings.lexicon or "",
-        lexicon_digest=_digest((settings.lexicon,)) if settings.lexicon else "",
+        lexicon_digest=digest_of((settings.lexicon,)) if settings.lexicon else "",
         near_threshold=settings.near_threshold if settings.near else None,
-        exam_index=str(exam_index(exams, work / f"exams-{exam_digest}.arrow", progress)) if exams else "",
-        exam_digest=exam_digest,
+        exam_index=str(exam_index(settings.decontaminate, work, progress) or ""),
+        exam_digest=digest_of(settings.decontaminate),
     )
-
-
-def exam_index(exams: Sequence[str], path: Path, progress: Progress) -> Path:
-    """The index of the items in exam files, made at `path` unless it is there. Raises ValueError where no item is."""
-    if path.exists():
-        return path
-    found = list(decontaminate.items(exams))
-    items = [item for item in found if isinstance(item, decontaminate.Item)]
-    faults = [f"{item.source}: {item.message}" for item in found if isinstance(item, Fault)]
-    if not items:
-        raise ValueError(f"--decontaminate {', '.join(exams)}: no exam items there{'; '.join(['', *faults[:1]])}")
-    for fault in faults:
-        progress.say(f"--decontaminate: {fault}")
-    index = decontaminate.build(items)
-    progress.say(f"--decontaminate: {len(index):,} exam items, and {index.skipped:,} too short to be found")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    index.save(path)
-    return path
 
 
 def decide_settings(settings: CurateSettings, measured_with: MeasureSettings | None = None) -> DecideSettings:
@@ -548,12 +528,6 @@ def decide_settings(settings: CurateSettings, measured_with: MeasureSettings | N
         against=settings.against if settings.rules != "none" else None,
         leaks=settings.rules != "none",
     )
-
-
-def _digest(inputs: Sequence[str]) -> str:
-    """What tells the content of files and folders from another. Raises ValueError for one that does not exist."""
-    sources, _ = discover(inputs)
-    return xxhash.xxh3_64_hexdigest(json.dumps([[source.name, identity(source.path)] for source in sources]).encode())
 
 
 def _plain(settings: CurateSettings) -> dict[str, Any]:

@@ -49,6 +49,7 @@ from pipelines.dialogue_settings import DialogueSettings
 from pipelines.dialogue_single import write_whole
 from pipelines.dialogue_turns import PATIENT, Talk, talk
 from pipelines.inputs import nothing_readable, sources_of
+from pipelines.leaks import digest_of, exam_index
 from prompts.load import Prompt, load
 from schemas.case import Case
 from schemas.dialogue import DIALOGUE
@@ -85,10 +86,12 @@ def dialogue(inputs: Sequence[str], out: Path, settings: DialogueSettings, run: 
     description = {
         "command": "dialogue",
         "settings": {**asdict(settings), "base_url": None, "prompts": maker.prompt_names(), "version": VERSION},
+        "exams": digest_of(settings.decontaminate),
         "inputs": {source.name: identity(source.path) for source in sources},
     }
     summary = Summary("dialogue", list(inputs), unit=UNITS[settings.source])
     with work_of(out, description, run) as work:
+        exams = exam_index(settings.decontaminate, work.path, progress)  # before anything is paid for
         progress.say(f"dialogue: {len(sources)} files, {settings.mode} with {settings.model} → {out}")
 
         def items() -> Iterator[Item | Real]:
@@ -107,7 +110,7 @@ def dialogue(inputs: Sequence[str], out: Path, settings: DialogueSettings, run: 
         summary.rows_read, summary.flags = counts["read"], flags_of(counts)
         if not summary.rows_read:
             raise ValueError(NO_CASES if settings.source == "kg" else nothing_readable(inputs, faults))
-        write_output(work, out, DIALOGUE, summary)
+        write_output(work, out, DIALOGUE, summary, exams)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 

@@ -19,6 +19,7 @@ from datatools.io.atomic import RowGroupWriter, parquet_writer
 from datatools.io.source import Fault
 from datatools.report.summary import Summary
 from pipelines.inputs import FAULT_CLASSES, companions
+from pipelines.leaks import without_leaks
 from schemas.conversation import CONVERSATION
 from schemas.document import Document
 from schemas.trace import FAILED, TRACE
@@ -123,24 +124,11 @@ class Merge:
         with parquet_writer(out, CONVERSATION) as writer:
             for start, table in pairs.batches():
                 table = table.filter(pa.array(kept[start : start + table.num_rows]))
-                writer.write(_unique_ids(self._without_leaks(table, trace, dropped), seen))
+                table, leaked = without_leaks(table, self._exams)
+                _write_rows(trace, leaked)
+                dropped.update(row["rule"] for row in leaked)
+                writer.write(_unique_ids(table, seen))
         return writer.written
-
-    def _without_leaks(self, table: pa.Table, trace: RowGroupWriter, dropped: Counter[str]) -> pa.Table:
-        """The pairs that hold no exam item; a question may leak one that no single document does."""
-        if self._exams is None or not table.num_rows:
-            return table
-        rows = table.select(["id", "source", "messages"]).to_pylist()
-        texts = ["\n".join(turn["content"] for turn in row["messages"]) for row in rows]
-        found = decontaminate.leaks(texts, self._exams)
-        leaked = [
-            decontaminate.trace_row(row["id"], row["source"], text, leak)
-            for row, text, leak in zip(rows, texts, found, strict=True)
-            if leak
-        ]
-        _write_rows(trace, leaked)
-        dropped.update(row["rule"] for row in leaked)
-        return table.filter(pa.array([leak is None for leak in found]))
 
     def _offsets(self, pairs: Parts) -> npt.NDArray[np.int64]:
         """For every pair the number of the first passage of its unit; what a model wrote is numbered already."""

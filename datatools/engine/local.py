@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -113,6 +114,7 @@ def _begin_worker() -> None:
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     without_pandas()
+    gc.freeze()  # what is loaded stays: no use in looking for garbage there, at every few hundred rows
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with_parent, args=(parent.sentinel,), daemon=True).start()

@@ -10,12 +10,13 @@ A caller waits for its own row, so no more rows are waiting than there are calle
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import sqlite3
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
@@ -50,7 +51,6 @@ class _Group:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self.full = asyncio.Event()
         self.done = asyncio.Event()
         self.error: OSError | None = None
 
@@ -67,7 +67,8 @@ class Journal:
         self.path = path
         self._error: OSError | None = None
         self._gathering = _Group()
-        self._flusher: asyncio.Task[None] | None = None
+        self._storing = False  # a commit is under way
+        self._timer: asyncio.TimerHandle | None = None  # when the group that gathers is stored
         self._write_connection, reading = open_for_writing(path)
         self._reader = JournalReader(path, reading)
         self._packer = zstandard.ZstdCompressor(level=1)  # half of zlib's time, and prompts are longer than replies
@@ -188,39 +189,61 @@ class Journal:
             raise self._error
         group = self._gathering
         group.rows += rows
-        if len(group.rows) >= GROUP_ROWS:
-            group.full.set()
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
+        if not self._storing:
+            if len(group.rows) >= GROUP_ROWS:
+                self._store()
+            elif self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(GROUP_SECONDS, self._store)
         await group.done.wait()
         if group.error is not None:
             raise group.error
 
-    async def _flush(self) -> None:
-        """Store groups, one at a time, until no rows are left. While one is stored the next gathers."""
+    def _store(self) -> None:
+        """Insert what has gathered and have it committed; meanwhile the next group gathers."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        group, self._gathering = self._gathering, _Group()
+        error = self._insert(group.rows)
+        if error is not None:
+            self._stored(group, error)
+            return
+        self._storing = True
         loop = asyncio.get_running_loop()
-        while self._gathering.rows:
-            try:
-                async with asyncio.timeout(GROUP_SECONDS):
-                    await self._gathering.full.wait()
-            except TimeoutError:
-                pass
-            group, self._gathering = self._gathering, _Group()
-            group.error = self._error or self._insert(group.rows)
-            if group.error is None:
-                group.error = await loop.run_in_executor(self._writer, self._commit)
-            self._error = group.error  # a journal that failed once is not trusted again in this run
-            group.done.set()
+
+        def tell(done: Future[OSError | None]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: whoever waited has been cancelled
+                loop.call_soon_threadsafe(self._stored, group, done.result())
+
+        # A callback, not a task that waits: in a burst of replies a turn of the event loop takes tens of milliseconds.
+        self._writer.submit(self._commit).add_done_callback(tell)
+
+    def _stored(self, group: _Group, error: OSError | None) -> None:
+        """Let those go on who waited for a group, and take the next one."""
+        self._storing = False
+        self._error = group.error = error  # a journal that failed once is not trusted again in this run
+        group.done.set()
+        if not self._gathering.rows:
+            return
+        if error is None:
+            self._store()
+        else:
+            left, self._gathering = self._gathering, _Group()
+            self._stored(left, error)
 
     def _insert(self, rows: list[Row]) -> OSError | None:
         """Rows into an open transaction, which is work in memory: the disk is for the writer thread.
 
-        A thread that did this too would fight for the interpreter's lock at each row, beside a busy event loop.
+        A thread that did this too would fight for the interpreter's lock at each row, beside a busy event loop. Rows of
+        a kind go in together: no two writes under way are about the same request, so only their order matters.
         """
+        kinds: dict[str, list[tuple[object, ...]]] = {}
+        for kind, values in rows:
+            kinds.setdefault(kind, []).append(values)
         try:
             self._write_connection.execute("begin immediate")
-            for kind, values in rows:
-                self._write_connection.execute(STATEMENTS[kind], values)
+            for kind, together in kinds.items():
+                self._write_connection.executemany(STATEMENTS[kind], together)
         except sqlite3.Error as error:
             return self._undo(error)
         return None

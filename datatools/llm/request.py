@@ -75,9 +75,14 @@ def sent(asked: bytes) -> dict[str, Any]:
 
 
 def key(endpoint_identity: str, model: str, request: Request) -> bytes:
-    """blake2b-128 of the canonical JSON: the name under which a reply is kept.
+    """The name under which the reply to a request is kept.
 
     >>> key("local", "m", Request([{"role": "user", "content": "?"}])).hex()
     '9793c06613e43b74125d68934c21df8a'
     """
-    return hashlib.blake2b(canonical(endpoint_identity, model, request), digest_size=16).digest()
+    return key_of(canonical(endpoint_identity, model, request))
+
+
+def key_of(asked: bytes) -> bytes:
+    """The same from a request's canonical JSON, as its blake2b-128."""
+    return hashlib.blake2b(asked, digest_size=16).digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from datatools.llm.money import Budget, Price, Reservation, Spent
 from datatools.llm.ordered import run_ordered
 from datatools.llm.provider import Provider
 from datatools.llm.reply import Body, decode, parse, usage
-from datatools.llm.request import Reply, Request, canonical, key
+from datatools.llm.request import Reply, Request, canonical, key_of
 from datatools.llm.tokens import estimate_messages
 
 LONGEST_BACKOFF = 60  # times `backoff`
@@ -138,12 +139,14 @@ class Runner:
             self._batches.resume()
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_SECONDS)
+        gc.freeze()  # the libraries' objects stay: looking through them again and again is a third of the time lost
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         sys.setswitchinterval(self._switch_interval)
+        gc.unfreeze()
         if self._batches is not None:
             await self._batches.close()
         await self.endpoint.close()
@@ -189,14 +192,15 @@ class Runner:
 
     async def _once(self, request: Request) -> Outcome:
         """`_settle`, shared by all who ask for the same thing at the same time."""
-        name = key(self.endpoint.identity, self.endpoint.model, request)
+        asked = canonical(self.endpoint.identity, self.endpoint.model, request)
+        name = key_of(asked)
         if (shared := self._asking.get(name)) is not None:
             outcome = await asyncio.shield(shared)
             self.counters.cached += 1
             return replace(outcome, cached=True) if isinstance(outcome, Reply) else outcome
         shared = self._asking[name] = asyncio.get_running_loop().create_future()
         try:
-            outcome = await self._settle(request, name)
+            outcome = await self._settle(request, name, asked)
             shared.set_result(outcome)
         except asyncio.CancelledError:
             shared.cancel()
@@ -209,7 +213,7 @@ class Runner:
             del self._asking[name]
         return outcome
 
-    async def _settle(self, request: Request, name: bytes) -> Outcome:
+    async def _settle(self, request: Request, name: bytes, asked: bytes) -> Outcome:
         """From the journal, else from the endpoint; a failure for good is journalled too."""
         stored = self._stored(name)
         if stored is not None:
@@ -219,9 +223,9 @@ class Runner:
             return stored
         tries = _Tries(began=self._now())
         if self._batches is not None and (self.settings.lane == "batch" or self._batches.waits(name)):
-            outcome = await self._send_in_batches(self._batches, request, name, tries)
+            outcome = await self._send_in_batches(self._batches, request, name, asked, tries)
         else:
-            outcome = await self._send(request, name, tries)
+            outcome = await self._send(request, name, asked, tries)
         if isinstance(outcome, Reply):
             return outcome
         self._stop_if_nobody_is_there(outcome, tries)
@@ -244,17 +248,25 @@ class Runner:
             return None
         return outcome  # a run was killed between the reply and the verdict
 
-    async def _send(self, request: Request, name: bytes, tries: _Tries) -> Outcome:
+    async def _send(self, request: Request, name: bytes, asked: bytes, tries: _Tries) -> Outcome:
+        """Call after call, until one is no reason to try again."""
+        first = [await self._attempt(request, name, asked, tries)]
+        if not _retryable(first[0]):
+            return first[0]  # as nearly all are, and a call costs tenacity as much time as it costs us
+
+        async def attempt() -> Outcome:
+            return first.pop() if first else await self._attempt(request, name, asked, tries)
+
         retrying = AsyncRetrying(
-            retry=retry_if_result(lambda outcome: isinstance(outcome, Failure) and outcome.retry),
+            retry=retry_if_result(_retryable),
             wait=lambda state: self._wait(_failed(state), state, tries),
             stop=lambda state: self._give_up(_failed(state), tries),
             sleep=self._sleep,
             retry_error_callback=_failed,
         )
-        return await retrying(self._attempt, request, name, tries)
+        return await retrying(attempt)
 
-    async def _attempt(self, request: Request, name: bytes, tries: _Tries) -> Outcome:
+    async def _attempt(self, request: Request, name: bytes, asked: bytes, tries: _Tries) -> Outcome:
         """One call: paid for from the budget, journalled before it is sent, its reply before it is looked at."""
         held = await self._reserve(request)
         raw: bytes | None = None
@@ -265,8 +277,8 @@ class Runner:
             try:
                 if self._stopped is not None:
                     raise Stopped(self._stopped)
-                asked = b"" if tries.made else canonical(self.endpoint.identity, self.endpoint.model, request)
-                await self.journal.start(name, again=tries.made > 0, model=self.endpoint.model, request=asked)
+                again = tries.made > 0
+                await self.journal.start(name, again, self.endpoint.model, b"" if again else asked)
                 self._count_sent(tries)
                 tries.made += 1
                 sent = True
@@ -328,15 +340,16 @@ class Runner:
         average = self.counters.completion_tokens / replies if self.counters.completion_tokens else UNSEEN_TOKENS
         return estimate_messages(request.messages) + (request.max_tokens or average)
 
-    async def _send_in_batches(self, batches: Batches, request: Request, name: bytes, tries: _Tries) -> Outcome:
+    async def _send_in_batches(
+        self, batches: Batches, request: Request, name: bytes, asked: bytes, tries: _Tries
+    ) -> Outcome:
         """Batch after batch. What waits in one of an earlier run is not sent, whatever the lane is."""
-        asked = canonical(self.endpoint.identity, self.endpoint.model, request)
         while True:
             if self._stopped is not None:
                 raise Stopped(self._stopped)
             sent = not batches.waits(name)
             if sent and self.settings.lane != "batch":
-                return await self._send(request, name, tries)
+                return await self._send(request, name, asked, tries)
             held = await self._reserve(request) if sent else None
             self._count_sent(tries, sent)
             try:
@@ -350,7 +363,8 @@ class Runner:
             self.counters.cached += not sent
             tries.made += 1
             if isinstance(found, Failure):
-                self._unpaid(held, sent=False, broken=None)
+                # What a batch has no readable line for may have been billed; every other failure says that it was not.
+                self._unpaid(held, sent=found.kind == "malformed", broken=None)
                 outcome: Outcome = found
             else:
                 outcome = self._received(found, held)
@@ -440,6 +454,10 @@ class Runner:
             return
         assert self._stopped is not None
         raise Stopped(self._stopped)
+
+
+def _retryable(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failure) and outcome.retry
 
 
 def _failed(state: RetryCallState) -> Failure:

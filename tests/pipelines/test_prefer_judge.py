@@ -348,6 +348,29 @@ def test_it_reads_what_check_reads(tmp_path: Path, out: Path, serve: Serve, shap
     assert rows(out)[0]["prompt"][0]["content"] == said[0][0]["content"]
 
 
+@pytest.mark.parametrize("judged", [True, False])
+def test_exam_items_are_kept_out(tmp_path: Path, out: Path, serve: Serve, judged: bool) -> None:
+    stem = "患者女，四十五岁，反复上腹部疼痛三年，进食后加重，伴反酸嗳气，首选的检查方法是什么"
+    made = talks(4)
+    for row in made:
+        row["messages"][1]["content"] += "口服布洛芬，一次0.3 g，一日2次。"
+    made[1]["messages"][0]["content"] = f"{stem}？"
+    pq.write_table(pa.Table.from_pylist(made, schema=CONVERSATION), tmp_path / "in.parquet")
+    exam = json.dumps(
+        {"question": stem, "options": {"A": "胃镜", "B": "腹部超声"}, "answer": ["A"]}, ensure_ascii=False
+    )
+    more = ("--decontaminate", write(tmp_path / "exam", {"exam.jsonl": exam + "\n"}) / "exam.jsonl")
+    ended = (
+        prefer(tmp_path / "in.parquet", out, serve(reply=Clinic()), *more)
+        if judged
+        else here("prefer", tmp_path / "in.parquet", "--out", out, "--json", *more)
+    )
+    assert ended.code == 0, ended.stderr
+    leaked = [row for row in rows(beside(out, "trace")) if stem[:10] in (row["excerpt"] or "")]
+    assert leaked and not any(stem in row["prompt"][0]["content"] for row in rows(out))
+    assert rows(out)
+
+
 # The choice alone
 
 CANDIDATES = st.lists(
