@@ -110,6 +110,11 @@ NoModel = Annotated[str | None, typer.Option("--model", help="Name of the model 
 JudgeModel = Annotated[
     str | None, typer.Option("--judge-model", help="Who judges; the model that writes where not given.")
 ]
+JudgePriceIn = Annotated[
+    float | None,
+    typer.Option("--judge-price-in", help="The judge's price, where it has another than the writers.", min=0),
+]
+JudgePriceOut = Annotated[float | None, typer.Option("--judge-price-out", help="The same for its replies.", min=0)]
 JudgeBaseUrl = Annotated[
     str | None, typer.Option("--judge-base-url", help="Where the judge is; where the writer is if not given.")
 ]
@@ -275,6 +280,8 @@ def prefer(
     candidates: Annotated[int, typer.Option("--candidates", help="Answers compared, the row's own among them.")] = 4,
     judge_model: JudgeModel = None,
     judge_base_url: JudgeBaseUrl = None,
+    judge_price_in: JudgePriceIn = None,
+    judge_price_out: JudgePriceOut = None,
     margin: Annotated[
         float, typer.Option("--margin", help="Points of 10 that the judge must see between the two, in both orders.")
     ] = 1.0,
@@ -412,6 +419,8 @@ def consult(
     ] = None,
     judge_model: JudgeModel = None,
     judge_base_url: JudgeBaseUrl = None,
+    judge_price_in: JudgePriceIn = None,
+    judge_price_out: JudgePriceOut = None,
     near_threshold: Annotated[
         float, typer.Option("--near-threshold", help="Jaccard of questions that are near duplicates.")
     ] = 0.8,

@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -134,7 +134,16 @@ def model_at(name: str, base_url: str | None, run: AskRun) -> Model:
 
 
 def judge_of(model: str | None, base_url: str | None, writers: Sequence[Model], run: AskRun) -> Model:
-    """The model that judges: the first writer where none is named, and where it is where no URL is given."""
+    """The model that judges: the first writer where none is named, and where it is where no URL is given.
+
+    Raises as `model_at`, and where a price is given for a judge that is a writer.
+    """
+    if run.judge_price_in is not None or run.judge_price_out is not None:
+        if model is None and base_url is None:
+            raise ValueError(
+                "--judge-price-in, --judge-price-out: need --judge-model NAME, the writer has its own price"
+            )
+        run = replace(run, price_in=run.judge_price_in, price_out=run.judge_price_out)
     if model is None:
         return writers[0] if base_url is None else model_at(writers[0].name, base_url, run)
     if base_url is None:

@@ -257,6 +257,18 @@ def test_one_budget_holds_for_all_models(sft: Path, out: Path, serve: Serve) -> 
     assert ended.code == 0 and ended.summary["requests_total"]["sent"] == len(server.seen)
 
 
+def test_the_judge_may_have_a_price_of_its_own(sft: Path, out: Path, serve: Serve) -> None:
+    server = serve(reply=Clinic())
+    free, paid = ("--price-in", 0, "--price-out", 0), ("--judge-price-in", 1, "--judge-price-out", 10)
+    ended = prefer(sft, out, server, *free, *paid)
+    judged = [seen.body for seen in server.seen if seen.body["model"] == "j"]
+    assert ended.summary["cost"] == pytest.approx(
+        sum(10 + 10 * len(Clinic().of_body(body)) for body in judged) / 1e6, abs=1e-6
+    )
+    alone = prefer(sft, out, server, *paid, writers=("--model", "a"))
+    assert alone.code == 2 and "need --judge-model" in alone.line
+
+
 def test_a_dry_run_sends_nothing_and_a_pilot_is_paid_once(sft: Path, out: Path, serve: Serve) -> None:
     server = serve(reply=Clinic())
     prices = ("--price-in", 1, "--price-out", 10)
