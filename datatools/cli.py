@@ -111,6 +111,11 @@ NoModel = Annotated[str | None, typer.Option("--model", help="Name of the model 
 JudgeModel = Annotated[
     str | None, typer.Option("--judge-model", help="Who judges; the model that writes where not given.")
 ]
+JudgePriceIn = Annotated[
+    float | None,
+    typer.Option("--judge-price-in", help="The judge's price, where it has another than the writers.", min=0),
+]
+JudgePriceOut = Annotated[float | None, typer.Option("--judge-price-out", help="The same for its replies.", min=0)]
 JudgeBaseUrl = Annotated[
     str | None, typer.Option("--judge-base-url", help="Where the judge is; where the writer is if not given.")
 ]
@@ -287,6 +292,8 @@ def prefer(
     candidates: Annotated[int, typer.Option("--candidates", help="Answers compared, the row's own among them.")] = 4,
     judge_model: JudgeModel = None,
     judge_base_url: JudgeBaseUrl = None,
+    judge_price_in: JudgePriceIn = None,
+    judge_price_out: JudgePriceOut = None,
     margin: Annotated[
         float, typer.Option("--margin", help="Points of 10 that the judge must see between the two, in both orders.")
     ] = 1.0,
@@ -313,6 +320,7 @@ def prefer(
     poll: Poll = None,
     retry_failed: RetryFailed = False,
     prompts: Prompts = None,
+    decontaminate: Decontaminate = None,
     workers: Workers = None,
     limit: Limit = None,
     seed: Seed = 0,
@@ -337,6 +345,7 @@ def prefer(
         raise ValueError("--negatives rules: needs no --model; with one, a judge says what is worse")
     del values["model"]
     values["models"], values["temperatures"], values["temperature"] = tuple(model or ()), tuple(temperature or ()), None
+    values["decontaminate"] = tuple(decontaminate or ())
     values["prompts"] = str(prompts) if prompts else None
     settings, run = taken(PreferSettings, values), taken(AskRun, values)
     processes = workers or os.cpu_count() or 1
@@ -422,6 +431,8 @@ def consult(
     ] = None,
     judge_model: JudgeModel = None,
     judge_base_url: JudgeBaseUrl = None,
+    judge_price_in: JudgePriceIn = None,
+    judge_price_out: JudgePriceOut = None,
     near_threshold: Annotated[
         float, typer.Option("--near-threshold", help="Jaccard of questions that are near duplicates.")
     ] = 0.8,
@@ -487,6 +498,8 @@ def tcm(
     budget: Budget = None,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
     temperature: Temperature = None,
     reasoning_effort: ReasoningEffort = None,
     timeout: Timeout = None,
@@ -521,6 +534,8 @@ def tcm(
         values["prompts"] = str(prompts) if prompts else None
         asked, run = taken(TcmAskSettings, values), taken(AskRun, values)
         return _report(tcm_ask(graph, out, asked, run, Progress(quiet=quiet)), as_json)
+    if dry_run or pilot is not None:
+        raise ValueError("--dry-run, --pilot: need --model NAME; the rules cost nothing")
     settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
     return _report(job.tcm(graph, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
 

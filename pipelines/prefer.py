@@ -18,6 +18,7 @@ from datatools.report.summary import Summary
 from pipelines.ask_run import AskRun
 from pipelines.check import CheckSettings, knowledge_of
 from pipelines.inputs import nothing_readable, sources_of
+from pipelines.leaks import exam_index
 from pipelines.prefer_pairs import unpaired
 from pipelines.prefer_rules import corrupted, description, schema_of
 from pipelines.prefer_settings import PreferSettings
@@ -95,12 +96,13 @@ def _judged(
             )
             return summary
         summary.work = str(place.path)
+        exams = exam_index(settings.decontaminate, place.path, progress)  # before anything is paid for
         items = comparer.items(sources, faults)
         counts = ask_several(items, work, models, run, place, PREFERENCE, summary, progress)
         summary.rows_read, summary.flags = counts["read"], flags_of(counts)
         if not summary.rows_read:
             raise ValueError(nothing_readable([file], faults))
-        write_output(place, out, schema_of(settings), summary, unpaired if settings.format == "kto" else None)
+        write_output(place, out, schema_of(settings), summary, exams, unpaired if settings.format == "kto" else None)
         summary.notes = _told(counts)
     return summary
 

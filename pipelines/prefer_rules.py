@@ -30,6 +30,7 @@ from pipelines.ask_run import RULES
 from pipelines.check import CheckSettings, digest, names_and_facts
 from pipelines.conversations import conversations
 from pipelines.inputs import FAULT_CLASSES, companions, nothing_readable, sized_parts
+from pipelines.leaks import digest_of, exam_index, opened, without_leaks
 from pipelines.prefer_pairs import Candidate, pair_row, unpaired, within
 from pipelines.prefer_settings import LEAST_RATIO, MOST_RATIO, PreferSettings
 from schemas.records import PREFERENCE, UNPAIRED
@@ -48,6 +49,7 @@ def description(
     return {
         "command": "prefer",
         "settings": {**asdict(settings), **models, "digest": digest(knowing), "version": VERSION, **more},
+        "exams": digest_of(settings.decontaminate),
         "inputs": {source.name: identity(source.path) for source in sources},
     }
 
@@ -74,6 +76,7 @@ def corrupted(
     summary = Summary("prefer", [file], unit="conversations")
     identities = {source.path: identity(source.path) for source in sources}
     with open_work(out, description(sources, settings, knowing), fresh=fresh) as work:
+        exams = exam_index(settings.decontaminate, work.path, progress)
         more_kinds(knowing)  # says what is wrong with a graph before anything is begun
         units = plan(parts, identities, f"prefer@{VERSION} {settings} {digest(knowing)}")
         progress.say(f"prefer: {len(units)} units, {workers} workers → {out}")
@@ -86,7 +89,7 @@ def corrupted(
         if not tally["rows_read"]:
             raise ValueError(nothing_readable([file], faults, work, keys))
         summary.rows_read, summary.work = tally["rows_read"], str(work.path)
-        _write(work, keys, faults, settings, out, summary)
+        _write(work, keys, faults, settings, out, summary, exams)
     return summary
 
 
@@ -172,10 +175,17 @@ def _fault(fault: Fault) -> dict[str, Any]:
 
 
 def _write(
-    work: Work, keys: list[str], faults: Sequence[Fault], settings: PreferSettings, out: Path, summary: Summary
+    work: Work,
+    keys: list[str],
+    faults: Sequence[Fault],
+    settings: PreferSettings,
+    out: Path,
+    summary: Summary,
+    exams: Path | None,
 ) -> None:
     trace_path, _ = companions(out)
-    with parquet_writer(trace_path, TRACE) as trace:
+    index = opened(exams)
+    with parquet_writer(trace_path, TRACE) as trace, parquet_writer(out, schema_of(settings)) as writer:
         tables = [pa.Table.from_pylist([_fault(fault) for fault in faults], schema=TRACE)]
         for table in (*tables, *(table for _, table in Parts(work, keys, "trace").batches())):
             trace.write(table)
@@ -185,9 +195,12 @@ def _write(
                 counts[name] = counts.get(name, 0) + 1
                 if row["rule"] in FAULT_CLASSES:
                     summary.problems.append(f"{row['source']}: {row['excerpt']}")
-    with parquet_writer(out, schema_of(settings)) as writer:
         for _, table in Parts(work, keys, "pairs").batches():
+            table, leaked = without_leaks(table, index)
             writer.write(unpaired(table) if settings.format == "kto" else table)
+            for row in leaked:
+                summary.dropped[row["rule"]] = summary.dropped.get(row["rule"], 0) + 1
+            trace.write(pa.Table.from_pylist(leaked, schema=TRACE))
     summary.rows_written, summary.dropped = writer.written, dict(sorted(summary.dropped.items()))
     summary.output, summary.trace = str(out), str(trace_path) if trace.written else None
     if not trace.written:

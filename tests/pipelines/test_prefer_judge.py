@@ -257,6 +257,18 @@ def test_one_budget_holds_for_all_models(sft: Path, out: Path, serve: Serve) -> 
     assert ended.code == 0 and ended.summary["requests_total"]["sent"] == len(server.seen)
 
 
+def test_the_judge_may_have_a_price_of_its_own(sft: Path, out: Path, serve: Serve) -> None:
+    server = serve(reply=Clinic())
+    free, paid = ("--price-in", 0, "--price-out", 0), ("--judge-price-in", 1, "--judge-price-out", 10)
+    ended = prefer(sft, out, server, *free, *paid)
+    judged = [seen.body for seen in server.seen if seen.body["model"] == "j"]
+    assert ended.summary["cost"] == pytest.approx(
+        sum(10 + 10 * len(Clinic().of_body(body)) for body in judged) / 1e6, abs=1e-6
+    )
+    alone = prefer(sft, out, server, *paid, writers=("--model", "a"))
+    assert alone.code == 2 and "need --judge-model" in alone.line
+
+
 def test_a_dry_run_sends_nothing_and_a_pilot_is_paid_once(sft: Path, out: Path, serve: Serve) -> None:
     server = serve(reply=Clinic())
     prices = ("--price-in", 1, "--price-out", 10)
@@ -346,6 +358,29 @@ def test_it_reads_what_check_reads(tmp_path: Path, out: Path, serve: Serve, shap
     assert ended.code == 3 and ended.summary["failed"] == {"malformed": 1}
     assert ended.summary["rows_read"] == 8 and ended.summary["rows_written"] >= 4
     assert rows(out)[0]["prompt"][0]["content"] == said[0][0]["content"]
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_exam_items_are_kept_out(tmp_path: Path, out: Path, serve: Serve, judged: bool) -> None:
+    stem = "患者女，四十五岁，反复上腹部疼痛三年，进食后加重，伴反酸嗳气，首选的检查方法是什么"
+    made = talks(4)
+    for row in made:
+        row["messages"][1]["content"] += "口服布洛芬，一次0.3 g，一日2次。"
+    made[1]["messages"][0]["content"] = f"{stem}？"
+    pq.write_table(pa.Table.from_pylist(made, schema=CONVERSATION), tmp_path / "in.parquet")
+    exam = json.dumps(
+        {"question": stem, "options": {"A": "胃镜", "B": "腹部超声"}, "answer": ["A"]}, ensure_ascii=False
+    )
+    more = ("--decontaminate", write(tmp_path / "exam", {"exam.jsonl": exam + "\n"}) / "exam.jsonl")
+    ended = (
+        prefer(tmp_path / "in.parquet", out, serve(reply=Clinic()), *more)
+        if judged
+        else here("prefer", tmp_path / "in.parquet", "--out", out, "--json", *more)
+    )
+    assert ended.code == 0, ended.stderr
+    leaked = [row for row in rows(beside(out, "trace")) if stem[:10] in (row["excerpt"] or "")]
+    assert leaked and not any(stem in row["prompt"][0]["content"] for row in rows(out))
+    assert rows(out)
 
 
 # The choice alone

@@ -37,11 +37,11 @@ GIVEN: dict[str, dict[str, dict[str, Any]]] = {
         "rewrite": {"history": _TALK, "text": "多休息"},
         "system": {"role": "nurse"},
     },
-    "tcm": dict.fromkeys(("question", "answer"), _PLAN),
     "prefer": {
         "answer": {"question": "头痛怎么办？", "source": "", "length": 120},
         "judge": {"question": "头痛怎么办？", "source": "头痛者", "answers": [("A", "多休息"), ("B", "喝水")]},
     },
+    "tcm": dict.fromkeys(("question", "answer"), _PLAN),
     "consult": {"answer": {"question": "头痛怎么办？"}, "judge": {"question": "头痛怎么办？", "answer": "多休息"}},
 }
 
