@@ -296,7 +296,7 @@ def _bytes(path: str) -> int:
         stated = sum(file.metadata.row_group(number).total_byte_size for number in range(groups))
         # In a file a value that comes often takes a few bits.
         first = next(file.iter_batches(BATCH), None)
-        return max(stated, first.nbytes * file.metadata.num_rows // first.num_rows) if first else stated
+        return int(max(stated, first.nbytes * file.metadata.num_rows // first.num_rows)) if first else int(stated)
 
 
 def _moved(
