@@ -81,6 +81,7 @@ LEVERS = (
 )
 LONGEST = 1024  # tokens of a document: TRL's default cuts longer ones, and the rows would not be the same
 PADDING = 0
+KERNEL = "benchmark_varlen"  # what transformers calls the attention that this script registers
 
 
 def missing(lever: str) -> str:
@@ -135,7 +136,7 @@ def dataset(lengths: list[list[int]], vocabulary: int, *, packed: bool) -> Any:
 
 
 def register_varlen() -> None:
-    """Give transformers an attention `varlen`: packed documents through torch's own kernel, no mask built."""
+    """Give transformers the attention KERNEL: packed documents through torch's own kernel, no mask built."""
     import torch
     from torch.nn.attention.varlen import varlen_attn
     from transformers import AttentionInterface, AttentionMaskInterface
@@ -156,8 +157,8 @@ def register_varlen() -> None:
         ends, longest = cu_seq_lens_q.to(q.device), int(more["max_length_q"])
         return varlen_attn(q, k, v, ends, ends, longest, longest, **options)[None], None
 
-    AttentionInterface.register("varlen", attend)
-    AttentionMaskInterface.register("varlen", lambda *_, **__: None)
+    AttentionInterface.register(KERNEL, attend)
+    AttentionMaskInterface.register(KERNEL, lambda *_, **__: None)
 
 
 def model_of(shape: str, attention: str, *, bf16: bool, longest: int) -> Any:
@@ -239,7 +240,7 @@ def measure(lever: str, options: argparse.Namespace) -> dict[str, Any]:
     steps = options.warm_up + options.steps
     if "varlen" in flags:
         register_varlen()
-    attention = "varlen" if "varlen" in flags else "sdpa"
+    attention = KERNEL if "varlen" in flags else "sdpa"
     model = model_of(
         options.shape, attention, bf16=bool(flags & {"bf16", "lora"}), longest=max(options.tokens, LONGEST)
     )

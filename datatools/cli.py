@@ -608,12 +608,15 @@ def mix(
 @app.command()
 def train(
     context: typer.Context,
-    inputs: Annotated[list[str], typer.Argument(help="Parquet or JSON Lines, in the order of training.", metavar="FILE...")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Parquet or JSON Lines, in the order of training.", metavar="FILE...")
+    ],
     model: Annotated[str, typer.Option("--model", help="Folder or id of the model to train.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints, then the model.")],
     recipe: Recipe = None,
     stage: Annotated[
-        str | None, typer.Option("--stage", help="pt, sft, dpo, orpo, kto, rm, grpo or rloo; by the columns if not given.")
+        str | None,
+        typer.Option("--stage", help="pt, sft, dpo, orpo, kto, rm, grpo or rloo; by the columns if not given."),
     ] = None,
     method: Annotated[str, typer.Option("--method", help="full, lora, qlora or dora; auto by the memory.")] = "auto",
     template: Annotated[

@@ -290,8 +290,13 @@ def _write(
 
 @lru_cache(maxsize=64)
 def _bytes(path: str) -> int:
-    metadata = pq.read_metadata(path)
-    return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    """About how much memory the rows of a file take: by its first ones, or by what the file says of all of them."""
+    with pq.ParquetFile(path) as file:
+        groups = file.metadata.num_row_groups
+        stated = sum(file.metadata.row_group(number).total_byte_size for number in range(groups))
+        # In a file a value that comes often takes a few bits.
+        first = next(file.iter_batches(BATCH), None)
+        return int(max(stated, first.nbytes * file.metadata.num_rows // first.num_rows)) if first else int(stated)
 
 
 def _moved(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,7 +75,9 @@ def load_adapter(run: Path) -> tuple[Any, Any]:
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         # The vocabulary was extended: the adapter brings the rows of the new tokens.
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    return tokenizer, peft.PeftModel.from_pretrained(model, run).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what peft calls of transformers is theirs to settle
+        return tokenizer, peft.PeftModel.from_pretrained(model, run).eval()
 
 
 def load_run(name: str) -> tuple[Any, Any]:

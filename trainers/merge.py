@@ -42,6 +42,9 @@ def write_merged(run: Path, folder: Path) -> float:
     merged.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     copy_beside(run, folder)
+    if (card := folder / "README.md").is_file():
+        text = card.read_text(encoding="utf-8")
+        card.write_text(text.replace('library_name: "peft"', 'library_name: "transformers"', 1), encoding="utf-8")
     return difference
 
 

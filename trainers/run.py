@@ -51,11 +51,11 @@ def train(
     summary = Summary("train", list(settings.inputs), unit="rows")
     if dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            settings, _ = _extended(settings, Path(folder))
-            made = _prepare(settings, stage, Path(folder), progress)
-            _count(summary, made[0], made[1])
-            summary.estimate = lines(made[0], *made[2:], made[1], source)
-        summary.dry_run, summary.seconds = made[0].recorded(), round(time.perf_counter() - began, 3)
+            settings, more = _extended(settings, Path(folder))
+            done, prepared, decided, model, machine = _prepare(settings, stage, Path(folder), progress)
+        _count(summary, prepared)
+        summary.estimate = lines(done, decided, model, machine, prepared, source) + more
+        summary.dry_run, summary.seconds = done.recorded(), round(time.perf_counter() - began, 3)
         return summary
     out = settings.folder
     with _folder(out):
@@ -80,10 +80,9 @@ def train(
             _fit(out, plan_from(found["plan"]), progress)
             _tell(settings, out, command)
         summary.output = str(out)
-        done, prepared = plan_from((manifest.read(out) or found)["plan"]), Prepared(**found["prepared"])
-        _count(summary, done, prepared)
+        _count(summary, Prepared(**found["prepared"]))
         summary.seconds = round(time.perf_counter() - began, 3)
-        summary.notes = _notes(out, done)
+        summary.notes = _notes(out)
         return summary
 
 
@@ -286,17 +285,22 @@ def _tell(settings: TrainSettings, out: Path, command: Sequence[str]) -> None:
     write_report(
         out,
         found["lines"],
-        {"stage": plan["stage"], "model": settings.model, "steps": last.get("step", 0), "tokens": last.get("tokens", 0)},
+        {
+            "stage": plan["stage"],
+            "model": settings.model,
+            "steps": last.get("step", 0),
+            "tokens": last.get("tokens", 0),
+        },
     )
     manifest.write(out, {**found, "finished": True})
 
 
-def _count(summary: Summary, plan: Plan, prepared: Prepared) -> None:
+def _count(summary: Summary, prepared: Prepared) -> None:
     summary.rows_read, summary.rows_written = prepared.rows, prepared.rows - len(set(prepared.dropped))
     summary.dropped = {"too_long": len(prepared.dropped)} if prepared.dropped else {}
 
 
-def _notes(out: Path, plan: Plan) -> list[str]:
+def _notes(out: Path) -> list[str]:
     metrics = read_metrics(out)
     if not metrics:
         return []

@@ -171,11 +171,17 @@ def test_two_whole_checkpoints_are_kept(uninterrupted: Path):
 
 
 def test_a_finished_run_is_not_trained_again(rows: Path, model: Path, uninterrupted: Path):
-    before = (uninterrupted / "metrics.jsonl").stat().st_mtime_ns, (uninterrupted / "model.safetensors").stat().st_mtime_ns
+    before = (
+        (uninterrupted / "metrics.jsonl").stat().st_mtime_ns,
+        (uninterrupted / "model.safetensors").stat().st_mtime_ns,
+    )
     again = here(*line(rows, model, uninterrupted), "--json")
     assert again.code == 0
     assert again.summary["rows_read"] == 20
-    after = (uninterrupted / "metrics.jsonl").stat().st_mtime_ns, (uninterrupted / "model.safetensors").stat().st_mtime_ns
+    after = (
+        (uninterrupted / "metrics.jsonl").stat().st_mtime_ns,
+        (uninterrupted / "model.safetensors").stat().st_mtime_ns,
+    )
     assert after == before
 
 
@@ -255,4 +261,3 @@ def test_a_batch_that_does_not_fit_is_halved(
     assert "4 rows at once do not fit; now 2" in done.stderr
     nothing = fit.plan_from({**plan, "checkpointing": True})
     assert fit.halved(nothing) is None
-
