@@ -18,14 +18,15 @@ import pyarrow as pa
 from datatools.dedupe.decontaminate import Index
 from datatools.engine.parts import Parts
 from datatools.engine.units import identity
-from datatools.engine.work import Work, open_work
+from datatools.engine.work import Work
 from datatools.graph.near import NEAR, NearIndex, gram_counts
 from datatools.graph.plan import Plan, Planner, entities_of
 from datatools.io.atomic import parquet_writer
 from datatools.io.files import discover
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.ask_items import ASKED, Model, ask_all, model_of
+from pipelines.ask_dry_run import estimated
+from pipelines.ask_items import ASKED, Model, ask_all, model_of, of_one, work_of
 from pipelines.ask_run import AskRun
 from pipelines.inputs import companions
 from pipelines.leaks import digest_of, exam_index, opened, without_leaks
@@ -61,12 +62,21 @@ def tcm_ask(graph: str, out: Path, settings: TcmAskSettings, run: AskRun, progre
         "inputs": identities,
     }
     summary = Summary("tcm", [graph], rows_read=len(loaded.graph.triples), unit="triples")
-    with open_work(out, description, fresh=run.fresh) as work:
-        summary.work = str(work.path)
+    with work_of(out, description, run) as work:
         for note in loaded.graph.notes:
             progress.say(note)
         exams = opened(exam_index(settings.decontaminate, work.path, progress))  # before anything is paid for
         progress.say(f"tcm: {summary.rows_read:,} triples → {counts_of(chosen)}; {settings.model} → {out}")
+        if run.estimates:
+            # What rounds after the first make good nobody knows beforehand.
+            def plans() -> Iterator[Plan]:
+                return Rounds(work, writer, chosen, settings, exams).first()
+
+            summary.unit = "instructions"
+            estimated(plans, of_one(writer.made), writer.foreseen, [model], run, out, summary, progress)
+            summary.unit = "triples"
+            return summary
+        summary.work = str(work.path)
         rounds = Rounds(work, writer, chosen, settings, exams)
         rounds.run(model, run, summary, progress)
         report = rounds.write(out, summary)
@@ -121,6 +131,10 @@ class Rounds:
             missing = {entity: count for entity, count in missing.items() if count}
             if not missing:
                 break
+
+    def first(self) -> Iterator[Plan]:
+        """The plans of the first round."""
+        return self._plans(dict.fromkeys(self._entities, self._settings.per_entity))
 
     def _plans(self, missing: Mapping[tuple[str, str], int]) -> Iterator[Plan]:
         for (entity, type_), count in missing.items():

@@ -22,11 +22,15 @@ from datatools.llm.errors import Failure
 from datatools.llm.reply import plain_text
 from datatools.llm.request import Reply, Request
 from datatools.llm.runner import Runner
+from datatools.llm.tokens import estimate, estimate_messages
+from pipelines.ask_dry_run import Foreseen
 from pipelines.ask_items import AskSettings, Made, Usage
+from pipelines.estimate import assumed
 from pipelines.tcm_graph import Loaded
 from prompts.load import Prompt
 from prompts.load import load as load_prompt
 
+QUESTION_TOKENS = 60.0  # of a reply that is an instruction, and of an answer at least; assumed
 TRIES = 2  # a reply that fails a check is asked for once more
 # What is wrong beyond use: dropped when the second try has it too. What else fires stays in `flags`.
 _BROKEN = frozenset(
@@ -113,17 +117,10 @@ class Writer:
         self, runner: Runner, plan: Plan, shown: list[str], question: str, made: Made, usage: Usage
     ) -> tuple[str, Checked] | None:
         """A reply that passes its checks, an answer where there is a question; None with the reason in `made`."""
-        settings, step = self._settings, "answer" if question else "question"
+        step = "answer" if question else "question"
         best: tuple[str, Checked] | None = None
         for sample in range(TRIES):
-            request = Request(
-                self._messages(step, plan, shown, question),
-                temperature=settings.temperature,
-                # Plans of an entity that share their words are told apart; never sent.
-                sample=TRIES * plan.number + sample,
-                reasoning_effort=settings.reasoning_effort,
-            )
-            reply = await runner.ask(request)
+            reply = await runner.ask(self._request(step, plan, shown, question, sample))
             if isinstance(reply, Failure):
                 made.fail(plan.id, plan.facts[0].triple.source, step, reply)
                 return None
@@ -144,6 +141,24 @@ class Writer:
             made.drop(plan.id, plan.facts[0].triple.source, step, rule, text, value=value)
             return None
         return best
+
+    def foreseen(self, plan: Plan) -> Foreseen:
+        """What a plan takes, as far as its facts tell."""
+        shown = lines(plan.facts, self.loaded.facts)
+        first = self._request("question", plan, shown, "", 0)
+        answer = estimate_messages(self._messages("answer", plan, shown, ""))
+        replies = [QUESTION_TOKENS, max(QUESTION_TOKENS, estimate("\n".join(shown)))]
+        calls = assumed([estimate_messages(first.messages), answer + QUESTION_TOKENS], replies)
+        return Foreseen([calls], first, rounds=2)
+
+    def _request(self, step: str, plan: Plan, shown: list[str], question: str, sample: int) -> Request:
+        return Request(
+            self._messages(step, plan, shown, question),
+            temperature=self._settings.temperature,
+            # Plans of an entity that share their words are told apart; never sent.
+            sample=TRIES * plan.number + sample,
+            reasoning_effort=self._settings.reasoning_effort,
+        )
 
     def _messages(self, step: str, plan: Plan, shown: list[str], question: str) -> list[dict[str, str]]:
         chinese = self._settings.language == "zh"

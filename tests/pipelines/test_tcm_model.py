@@ -276,3 +276,19 @@ def test_questions_name_their_entity_or_the_answer_does(
     ended = tcm(graph, out, serve(reply=astray), "--per-entity", 1, "--types", "方剂", "--tasks", "literature")
     assert ended.code == 0 and rows(out) == []
     assert set(ended.summary["dropped"]) <= {"off_subject", "near_duplicate", "unsupported"}
+
+
+def test_a_dry_run_foresees_the_calls_and_a_pilot_is_not_paid_twice(
+    graph: Path, out: Path, server: ModelServer
+) -> None:
+    options = ("--per-entity", 1, "--limit", 20, "--price-in", 1, "--price-out", 4)
+    found = tcm(graph, out, server, *options, "--dry-run").summary["dry_run"]
+    assert server.seen == [] and not out.with_suffix(".work").exists()
+    assert found["items"] == found["rows"] > 0 and found["calls"] == 2 * found["items"]
+    piloted = tcm(graph, out, server, *options, "--pilot", 5).summary["dry_run"]
+    sent = len(server.seen)
+    assert piloted["pilot"]["items"] == 5 == piloted["journalled"] and 10 <= sent == piloted["pilot"]["calls"]
+    ended = tcm(graph, out, server, *options)
+    assert ended.code == 0 and ended.summary["requests"]["cached"] == sent
+    refused = here("tcm", graph, "--out", out, "--dry-run")
+    assert refused.code == 2 and "--model NAME" in refused.line
