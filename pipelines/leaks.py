@@ -63,7 +63,8 @@ def without_leaks(table: pa.Table, exams: decontaminate.Index | None) -> tuple[p
     """
     if exams is None or not table.num_rows:
         return table, []
-    said = [name for name in TURNS if name in table.column_names]
+    # `prompt` holds turns in a pair, the name of a prompt in a conversation.
+    said = [field.name for field in table.schema if field.name in TURNS and pa.types.is_list(field.type)]
     rows = table.select(["id", "source", *said]).to_pylist()
     texts = ["\n".join(turn["content"] for name in said for turn in row[name]) for row in rows]
     found = decontaminate.leaks(texts, exams)
