@@ -1,0 +1,99 @@
+"""robots.txt, read before anything else of a site (RFC 9309, by Protego), with the delay it asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from protego import Protego
+from scrapy import Request
+
+from datatools.crawl.frontier import Pace
+from datatools.crawl.limits import Refused, unpacked
+from datatools.crawl.retry import put_off
+from datatools.crawl.scope import host_of, normalise
+from datatools.crawl.settings import MAX_ROBOTS, MAX_TRIES, MAX_WAIT, TOKEN
+
+REDIRECTS = 5  # that RFC 9309 asks to follow
+
+
+class Robots:
+    """Scrapy downloader middleware: lets a request through, or raises Refused (`robots`, `robots_unreachable`)."""
+
+    def __init__(self, crawler: Any) -> None:
+        self._crawler = crawler
+        self._site = crawler.settings["DATATOOLS_SITE"]
+        self._rules: dict[str, Protego | None] = {}  # by scheme, host and port; None: nothing may be asked for
+
+    @classmethod
+    def from_crawler(cls, crawler: Any) -> Robots:
+        """Scrapy's way of making one."""
+        return cls(crawler)
+
+    async def process_request(self, request: Any) -> None:
+        """Ask for the site's robots.txt if it is not known, and obey it."""
+        if request.meta.get("robots"):
+            return
+        parts = urlsplit(request.url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if origin not in self._rules:
+            # One request at a time per host: nobody else is asking for this file.
+            self._rules[origin] = await self._read(origin, self._site.frontier.pace(host_of(request.url)))
+        rules = self._rules[origin]
+        if rules is None:
+            raise Refused("robots_unreachable", f"{origin}/robots.txt could not be read")
+        if not rules.can_fetch(request.url, TOKEN):
+            raise Refused("robots", f"{origin}/robots.txt disallows it")
+
+    async def _read(self, origin: str, pace: Pace) -> Protego | None:
+        """The rules of a site: all is allowed where it has none (4xx), nothing where it cannot say (5xx, no answer)."""
+        url, redirects = f"{origin}/robots.txt", 0
+        for tries in range(1, REDIRECTS + MAX_TRIES + 1):
+            response = await self._ask(url)
+            status = response.status
+            if status in (429, 500, 502, 503, 504):
+                wait = put_off(response.headers.get("Retry-After"), pace.delay, tries)
+                if tries >= MAX_TRIES or wait > MAX_WAIT:
+                    return None
+                await asyncio.sleep(max(wait, pace.delay))
+                continue
+            await asyncio.sleep(pace.delay)
+            if status in (301, 302, 303, 307, 308) and response.headers.get("Location"):
+                redirects += 1
+                target = normalise(urljoin(url, response.headers["Location"].decode("latin-1")))
+                if target is None or redirects > REDIRECTS:
+                    return _parsed("", pace)
+                url = target
+                continue
+            if status >= 500:
+                return None
+            if status >= 300:
+                return _parsed("", pace)
+            rules = _parsed(_text(response), pace)
+            self._site.offer_sitemaps([found for one in rules.sitemaps if (found := normalise(urljoin(url, one)))])
+            await asyncio.sleep(max(0.0, pace.floor - pace.delay))
+            return rules
+        return None
+
+    async def _ask(self, url: str) -> Any:
+        self._site.counts["requests"] += 1
+        meta = {"robots": True}
+        return await self._crawler.engine.download_async(Request(url, headers=self._site.headers(), meta=meta))
+
+
+def _text(response: Any) -> str:
+    try:
+        encoding = (response.headers.get("Content-Encoding") or b"").decode("latin-1")
+        return unpacked(response.body, encoding, MAX_ROBOTS).decode("utf-8", "replace")
+    except Refused:
+        return "User-agent: *\nDisallow: /"  # it has rules, and they cannot be read
+
+
+def _parsed(text: str, pace: Pace) -> Protego:
+    rules = Protego.parse(text.removeprefix("\ufeff"))
+    rate = rules.request_rate(TOKEN)
+    pace.wish(
+        max(float(rules.crawl_delay(TOKEN) or 0), rate.seconds / rate.requests if rate and rate.requests else 0.0)
+    )
+    return rules
