@@ -100,8 +100,7 @@ def _crawl(settings: CrawlSettings, folder: Path, work: Path, progress: Progress
     if site.problem is not None:
         raise site.problem
     left = {rule: count for rule in ("robots_unreachable", "host_unavailable") if (count := site.errors[rule])}
-    if not left:
-        store.end(site.stopped or "finished")
+    store.end(site.stopped or "finished")
     store.close()
     return Crawled(
         site.counts["requests"],

@@ -11,6 +11,7 @@ from scrapy import Request
 
 from datatools.crawl.frontier import Pace
 from datatools.crawl.limits import Refused, unpacked
+from datatools.crawl.network import PASSING, why
 from datatools.crawl.retry import put_off
 from datatools.crawl.scope import host_of, normalise
 from datatools.crawl.settings import MAX_ROBOTS, MAX_TRIES, MAX_WAIT, TOKEN
@@ -50,7 +51,16 @@ class Robots:
         """The rules of a site: all is allowed where it has none (4xx), nothing where it cannot say (5xx, no answer)."""
         url, redirects = f"{origin}/robots.txt", 0
         for tries in range(1, REDIRECTS + MAX_TRIES + 1):
-            response = await self._ask(url)
+            try:
+                response = await self._ask(url)
+            except Exception as error:
+                rule, detail = why(url, error, self._site.refused)
+                if rule not in PASSING:
+                    raise Refused(rule, detail) from error
+                if tries >= 2:
+                    return None
+                await asyncio.sleep(put_off(None, pace.delay, tries))
+                continue
             status = response.status
             if status in (429, 500, 502, 503, 504):
                 wait = put_off(response.headers.get("Retry-After"), pace.delay, tries)
@@ -58,21 +68,19 @@ class Robots:
                     return None
                 await asyncio.sleep(max(wait, pace.delay))
                 continue
-            await asyncio.sleep(pace.delay)
             if status in (301, 302, 303, 307, 308) and response.headers.get("Location"):
                 redirects += 1
                 target = normalise(urljoin(url, response.headers["Location"].decode("latin-1")))
                 if target is None or redirects > REDIRECTS:
-                    return _parsed("", pace)
+                    return None
                 url = target
+                await asyncio.sleep(pace.delay)
                 continue
             if status >= 500:
                 return None
-            if status >= 300:
-                return _parsed("", pace)
-            rules = _parsed(_text(response), pace)
+            rules = _parsed(_text(response) if status < 300 else "", pace)
             self._site.offer_sitemaps([found for one in rules.sitemaps if (found := normalise(urljoin(url, one)))])
-            await asyncio.sleep(max(0.0, pace.floor - pace.delay))
+            await asyncio.sleep(pace.delay)  # the next request is for a page
             return rules
         return None
 

@@ -207,7 +207,7 @@ class Site:
         """No answer has come, or none that may be taken."""
         self.frontier.pace(host_of(link.url)).answered(time.monotonic(), 0.0, 0)
         if rule == "robots_unreachable":
-            self.give_up(host_of(link.url), rule, 1)
+            self.give_up(host_of(link.url), f"{rule}: {detail}", 1)
         elif rule != "stopped":
             self.failed(link, rule, detail)
         self._done(link)
@@ -240,7 +240,8 @@ class Site:
         """Ask a host for nothing more in this run; a later one goes on with what is left."""
         self.given_up[host] = rule
         left = self.frontier.drop(host) + extra
-        self.errors[rule if rule == "robots_unreachable" else "host_unavailable"] += left
+        robots = rule.startswith("robots_unreachable")
+        self.errors["robots_unreachable" if robots else "host_unavailable"] += left
 
     def _redirect(self, link: Link, exchange: warc.Exchange) -> None:
         said = next((value for name, value in exchange.headers if name.lower() == "location"), "")

@@ -8,31 +8,13 @@ from typing import Any
 
 from scrapy import Request, Spider, signals
 from scrapy.core.scheduler import BaseScheduler
-from scrapy.exceptions import (
-    CannotResolveHostError,
-    DownloadCancelledError,
-    DownloadConnectionRefusedError,
-    DownloadFailedError,
-    DownloadTimeoutError,
-    ResponseDataLossError,
-    StopDownload,
-)
+from scrapy.exceptions import StopDownload
 
 from datatools.crawl.limits import Refused, is_text
-from datatools.crawl.scope import host_of
+from datatools.crawl.network import why
 from datatools.crawl.settings import HOSTS_AT_ONCE, MAX_BODY, MAX_ROBOTS
 from datatools.crawl.site import Site
 from datatools.crawl.warc import Exchange
-
-LOST: tuple[tuple[type[Exception], str], ...] = (
-    (DownloadTimeoutError, "timeout"),
-    (DownloadCancelledError, "too_large"),
-    (CannotResolveHostError, "dns"),
-    (DownloadConnectionRefusedError, "connection"),
-    (DownloadFailedError, "connection"),
-    (ResponseDataLossError, "connection"),
-)
-NETWORK = ("twisted", "OpenSSL", "scrapy", "service_identity", "builtins.OSError")
 
 
 class Turns(BaseScheduler):
@@ -177,22 +159,9 @@ class SiteSpider(Spider):
             elif isinstance(error, Refused):
                 self.site.lost(link, error.rule, str(error))
             else:
-                self.site.lost(link, *self._why(link.url, error))
+                self.site.lost(link, *why(link.url, error, self.site.refused))
         except Exception as problem:
             self.site.crash(problem)
-
-    def _why(self, url: str, error: Exception) -> tuple[str, str]:
-        """The class of a network error. Raises one that is none."""
-        host = host_of(url)
-        if isinstance(error, CannotResolveHostError) and host in self.site.refused:
-            return "address_refused", f"{host} is at {self.site.refused[host]}, which is not public (--allow-private)"
-        told = f"{type(error).__name__}: {error} {error.__cause__!r}"
-        if any(sign in told for sign in ("SSL", "certificate", "VerificationError")):
-            return "tls", told[:300]
-        rule = next((rule for kind, rule in LOST if isinstance(error, kind)), "")
-        if not rule and not isinstance(error, OSError) and not type(error).__module__.startswith(NETWORK):
-            raise error
-        return rule or "connection", told[:300]
 
 
 def _pairs(headers: Any) -> list[tuple[str, str]]:
@@ -227,6 +196,5 @@ def scrapy_settings(site: Site) -> dict[str, Any]:
         "ROBOTSTXT_OBEY": False,  # by Scrapy's own middleware, which allows all where robots.txt cannot be had
         "TELNETCONSOLE_ENABLED": False,
         "LOG_ENABLED": False,
-        "LOG_INSTALL_ROOT_HANDLER": False,
         "USER_AGENT": site.settings.user_agent,
     }
