@@ -86,7 +86,7 @@ class Robots:
 
     async def _ask(self, url: str) -> Any:
         self._site.counts["requests"] += 1
-        meta = {"robots": True}
+        meta = {"robots": True, "download_timeout": self._site.settings.timeout}
         return await self._crawler.engine.download_async(Request(url, headers=self._site.headers(), meta=meta))
 
 

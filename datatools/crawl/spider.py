@@ -49,7 +49,7 @@ class Turns(BaseScheduler):
             callback=spider.took,
             errback=spider.lost,
             headers=site.headers(link),
-            meta={"link": link},
+            meta={"link": link, "download_timeout": site.settings.timeout},
             dont_filter=True,
         )
 
@@ -188,7 +188,6 @@ def scrapy_settings(site: Site) -> dict[str, Any]:
         "DOWNLOAD_VERIFY_CERTIFICATES": True,
         "DOWNLOAD_MAXSIZE": MAX_BODY,
         "DOWNLOAD_WARNSIZE": 0,
-        "DOWNLOAD_TIMEOUT": site.settings.timeout,
         "DOWNLOAD_DELAY": 0,  # the frontier's: counted from the end of an answer, and from robots.txt on
         "DOWNLOAD_DELAY_JITTER": 0,
         "CONCURRENT_REQUESTS": HOSTS_AT_ONCE,

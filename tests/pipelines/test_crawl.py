@@ -114,7 +114,7 @@ def everything(other: WebSite, private: WebSite) -> dict[str, Any]:
         "/noindex": html("Not for the index", "/after-noindex", head='<meta name="robots" content="noindex">'),
         "/after-noindex": html("Behind it"),
         "/nofollow": html("nofollow", "/after-nofollow", head='<META NAME="ROBOTS" CONTENT="NOFOLLOW">'),
-        "/header-noindex": Answer(html("Not for the index", "/after-tagged"), headers={"X-Robots-Tag": "noindex, nofollow"}),
+        "/header-noindex": Answer(html("Not for the index", "/tagged"), headers={"X-Robots-Tag": "noindex, nofollow"}),
         "/header-otherbot": Answer(html("其他"), headers={"X-Robots-Tag": "otherbot: noindex"}),
         "/rel": '<html><body><a rel="nofollow" href="/after-rel">x</a></body></html>',
         "/loop1": Answer("", 302, {"Location": "/loop2"}),
@@ -217,7 +217,7 @@ def test_noindex_and_nofollow_are_obeyed(difficult: Crawl) -> None:
     main, documents = difficult.sites["main"], difficult.documents
     assert not {"/noindex", "/header-noindex"} & set(documents)
     assert {"/nofollow", "/header-otherbot", "/after-noindex"} <= set(documents)
-    assert not {"/after-nofollow", "/after-tagged", "/after-rel"} & set(main.asked())
+    assert not {"/after-nofollow", "/tagged", "/after-rel"} & set(main.asked())
     for file in difficult.out.glob("*.warc.gz"):
         with gzip.open(file) as stream:
             assert b"Not for the index" not in stream.read()  # the page's text is not archived either
