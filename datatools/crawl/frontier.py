@@ -18,6 +18,7 @@ class Link:
     depth: int = 0
     kind: str = "page"  # or "sitemap"
     hops: int = 0  # redirects that led here
+    copies: int = 0  # pages in a row on the way here that say what another one says
     tries: int = 0
 
 

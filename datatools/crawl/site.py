@@ -85,7 +85,7 @@ class Site:
         """Offer what one line of the journal leads to."""
         depth = line["depth"]
         for url in line.get("links", ()):
-            self._offer(Link(url, depth + 1))
+            self._offer(Link(url, depth + 1, copies=line.get("copies", 0)))
         for url in line.get("sitemaps", ()):
             self._offer(Link(url, depth, "sitemap"))
         if target := line.get("to"):
@@ -275,7 +275,11 @@ class Site:
             records, _, digest = warc.response(exchange)
             if digest == original.digest:
                 records, _ = warc.revisit(exchange, original)
-            self._end(link, "duplicate", records, twin=original.url, **facts)
+            copies = link.copies + ((host_of(link.url), content) in self.store.met)
+            if copies < 2:
+                # One step on, and no more: a server that answers any path with one page and relative links has no end.
+                facts["links"] = self._in_scope(seen.links)
+            self._end(link, "duplicate", records, twin=original.url, content=content, copies=copies, **facts)
         else:
             records, record_id, digest = warc.response(exchange)
             said = {header.lower(): value for header, value in exchange.headers}

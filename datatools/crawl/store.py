@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from datatools.crawl.scope import key
+from datatools.crawl.scope import host_of, key
 from datatools.crawl.warc import Twin
 from datatools.io.atomic import sync_folder
 
@@ -47,6 +47,7 @@ class Store:
     earlier: dict[str, tuple[str, int, str]] = field(default_factory=dict)  # key → url, depth, kind, of all passes
     known: dict[str, Known] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)  # hash → key of the first page that has it
+    met: set[tuple[str, str]] = field(default_factory=set)  # host and hash of every page that was kept
     pages: int = 0  # of this pass
     size: int = 0  # bytes of bodies, of this pass
     files: dict[str, int] = field(default_factory=dict)  # name → length
@@ -101,6 +102,8 @@ class Store:
         self.earlier[name] = (line["url"], line["depth"], line["kind"])
         self.pages += line["kind"] == "page" and line["outcome"] in FETCHED
         self.size += line.get("bytes", 0)
+        if "content" in line:
+            self.met.add((host_of(line["url"]), line["content"]))
         if line["outcome"] == "stored" and "digest" in line:
             before = self.known.get(name)
             if before is not None and self.contents.get(before.content) == name:

@@ -46,6 +46,7 @@ class WebSite:
         self.log: list[Asked] = []
         self._server = ThreadingHTTPServer((address, 0), _handler(self))
         self._server.daemon_threads = True
+        self._server.handle_error = lambda request, address: None  # type: ignore[method-assign]  # a killed crawl hangs up
         self.address, self.port = address, self._server.server_port
 
     def __enter__(self) -> WebSite:

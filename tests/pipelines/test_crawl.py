@@ -83,6 +83,8 @@ def calendar(path: str) -> Any:
         return html(f"问题{path}")
     if path.startswith("/mirror/"):
         return html(f"mirror {path}", "mirror/deeper")
+    if path.startswith("/soft/"):  # any path gives the same page
+        return html("soft", "a/", "b/", "c/", "d/")
     return None
 
 
@@ -97,7 +99,7 @@ def everything(other: WebSite, private: WebSite) -> dict[str, Any]:
         "/slow", "/endless", "/bomb", "/small-bomb", "/broken", "/brotli", "/short", "/empty", "/picture",
         "/report.jpg", "/busy429", "/busy503", "/busydate", "/dead", "/copy1", "/copy2", "/plain.txt",
         "/base/page", "/refresh",
-        "/calendar/2031/1", "/mirror/start", *(f"/question/{81234500 + number}.html" for number in range(40)),
+        "/calendar/2031/1", "/mirror/start", "/soft/", *(f"/question/{81234500 + number}.html" for number in range(40)),
         *(f"/dead/{number}" for number in range(40)), "ftp://127.0.0.1/x", "mailto:a@b.cn", "javascript:void(0)",
         "http://[broken/", "http://elsewhere.example/",
     )  # fmt: skip
@@ -267,6 +269,7 @@ def test_traps_are_cut_and_articles_are_not(difficult: Crawl) -> None:
     assert len(main.asked("/dead/")) == 30
     assert len(main.asked("/question/")) == 40
     assert len(main.asked("/mirror/")) < 10
+    assert len(main.asked("/soft/")) == 1 + 4 + 16
     cut = [row for row in rows(difficult.out / "documents.trace.parquet") if row["rule"] == "max_per_pattern"]
     assert any(row["source"].endswith("/calendar/#/#") for row in cut)
 
