@@ -66,7 +66,7 @@ def _records(source: Source) -> Iterator[Any]:
             return
         records = ArchiveIterator(stream, arc2warc=True)
         for record in records:
-            if source.stop >= 0 and records.get_record_offset() >= source.stop:
+            if source.stop >= 0 and records.offset >= source.stop:
                 return
             yield record
 
