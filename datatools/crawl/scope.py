@@ -167,7 +167,8 @@ class Scope:
         hosts = {host_of(seed) for seed in seeds}
         twins = {host[4:] if host.startswith("www.") else f"www.{host}" for host in hosts}
         # A domain as people write it: with a scheme, a port, a leading `*.`.
-        plain = tuple(re.sub(r"^\w+://|^\*?\.|[:/].*$", "", domain.strip().lower()) for domain in domains)
+        bare = (re.sub(r"^\w+://", "", domain.strip().lower()) for domain in domains)
+        plain = tuple(re.sub(r"^\*?\.|[:/].*$", "", domain) for domain in bare)
         return cls(frozenset(hosts | twins), plain, tuple(prefixes))
 
     def holds_host(self, url: str) -> bool:
