@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from datatools.clean.language import languages
 from datatools.crawl.process import Crawled, crawl_site
-from datatools.crawl.scope import key, normalise
+from datatools.crawl.scope import host_of, key, normalise
 from datatools.crawl.settings import CrawlSettings
 from datatools.crawl.store import discard, read_journal
 from datatools.engine.local import run_units
@@ -25,7 +26,7 @@ from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work
 from datatools.io.atomic import parquet_writer
-from datatools.io.files import discover, identify, split
+from datatools.io.files import discover, split
 from datatools.io.read import completed, describe, is_broken_input
 from datatools.io.source import Fault, ReadOptions, Source
 from datatools.io.warc import pages
@@ -40,6 +41,7 @@ SPLIT_BYTES = 1 << 20  # packed bytes of a WARC file that one worker reads: some
 PAGES = pa.schema([pa.field(name, pa.string()) for name in ("url", "time", "content")])
 DOCUMENTS = pa.schema([*DOCUMENT, pa.field("page", pa.int64())])  # number of its page in the unit
 STREAMS = {"documents": DOCUMENTS, "pages": PAGES, "trace": TRACE}
+ARCHIVES = (".warc.gz", ".warc", ".wet.gz", ".wet", ".arc.gz", ".arc")
 BATCH = 200
 # What became of a URL that is no failure: its page is there, or another one has it.
 KEPT = ("stored", "unchanged", "redirect", "sitemap")
@@ -62,6 +64,8 @@ def crawl(settings: CrawlSettings, out: Path, progress: Progress, *, workers: in
     began = time.monotonic()
     if out.suffix == ".parquet" or (out.exists() and not out.is_dir()):
         raise ValueError(f"--out {out}: a folder is needed; it will hold *.warc.gz and documents.parquet")
+    if find_spec("scrapy") is None:
+        raise ValueError("crawling needs Scrapy: pip install 'medical-datatools[crawl]'")
     seeds = _seeds(settings)
     documents = out / "documents.parquet"
     description = {"command": "crawl", "settings": _scope(settings, seeds), "inputs": {}}
@@ -77,8 +81,8 @@ def crawl(settings: CrawlSettings, out: Path, progress: Progress, *, workers: in
         journal = _last_pass(read_journal(work.path))
         summary = Summary("crawl", list(settings.seeds), work=str(work.path), unit="pages")
         _account(summary, journal, crawled)
-        lost = _lost_seeds(seeds, journal, crawled)
-        if len(lost) == len(settings.seeds):
+        lost = _lost_seeds(settings.seeds, journal, crawled)
+        if len(lost) == len(set(settings.seeds)):
             if not _files(out, work):
                 work.forget()
             raise ValueError("no seed is left: " + "; ".join(f"{seed}: {why}" for seed, why in lost.items()))
@@ -86,10 +90,14 @@ def crawl(settings: CrawlSettings, out: Path, progress: Progress, *, workers: in
             summary.failed["seeds"] = len(lost)
             summary.problems += [f"{seed}: {why}" for seed, why in lost.items()]
         withdrawn = {key(line["url"]) for line in journal if line["outcome"] == "noindex"}
-        sources = [Source(str(path), path.name, "warc", "gz") for path in _files(out, work)]
+        # With its length, so that a file that has grown is another range.
+        sources = [Source(str(path), path.name, "warc", "gz", 0, path.stat().st_size) for path in _files(out, work)]
         trace = [_trace_row(line) for line in journal if line["outcome"] not in KEPT]
         trace += [_pattern_row(pattern, number, settings) for pattern, number in crawled.cut.items()]
-        _extract(sources, [], documents, Extraction(), work, summary, progress, workers, trace, withdrawn)
+        # They only grow: a range that was full stays as it is, and need not be read again when the crawl goes on.
+        identities = {source.path: source.name for source in sources}
+        job = Extract(work, sources, identities, Extraction(), trace, withdrawn)
+        _extract(job, documents, summary, progress, workers)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 
@@ -111,15 +119,11 @@ def from_warc(
     documents = out if out.suffix == ".parquet" else out / "documents.parquet"
     found: list[Source] = []
     faults: list[Fault] = []
-    for file in files:  # not all at once: a folder with documents.parquet is to be read anew from its WARC files
-        path = Path(file)
-        if path.is_dir():
-            identified = [identify(str(one), one.name) for one in sorted(path.glob("*.w*")) if one.is_file()]
-            found += [one for one in identified if isinstance(one, Source)]
-            faults += [one for one in identified if isinstance(one, Fault)]
-        else:
-            some, wrong = discover([file])
-            found, faults = found + some, faults + wrong
+    for file in files:  # a folder by its WARC files, whatever documents.parquet says
+        folder = Path(file)
+        inside = sorted(path for path in folder.rglob("*") if path.name.endswith(ARCHIVES))
+        some, wrong = discover([str(path) for path in inside] if folder.is_dir() and inside else [file])
+        found, faults = found + some, faults + wrong
     sources = [source for source in found if source.format == "warc"]
     faults += [Fault(one.name, f"is {one.format}, not WARC") for one in found if one.format != "warc"]
     if not sources:
@@ -129,7 +133,9 @@ def from_warc(
     with open_work(documents, description, fresh=fresh) as work:
         progress.say(f"crawl: {len(sources)} WARC files, {workers} workers → {documents}")
         summary = Summary("crawl", list(files), work=str(work.path), unit="pages")
-        _extract(sources, faults, documents, Extraction(limit), work, summary, progress, workers, [], set())
+        by_path = {source.path: identities[source.name] for source in sources}
+        job = Extract(work, sources, by_path, Extraction(limit), [_fault_row(fault) for fault in faults], set())
+        _extract(job, documents, summary, progress, workers)
         if not summary.rows_read:
             raise ValueError(nothing_readable(files, faults, work, list(work.units)))
     summary.seconds = round(time.monotonic() - began, 3)
@@ -172,13 +178,16 @@ def _lost_seeds(seeds: Sequence[str], journal: Sequence[dict[str, Any]], crawled
     """The seeds that led to no page, each with why."""
     told = {key(line["url"]): line for line in journal}
     lost = {}
-    for seed in seeds:
-        line, hops = told.get(key(seed)), 0
+    for seed in dict.fromkeys(seeds):
+        url = normalise(seed)
+        if url is None:
+            lost[seed] = "only http and https are crawled"
+            continue
+        line, hops = told.get(key(url)), 0
         while line and line.get("to") and hops <= 20:
             line, hops = told.get(key(line["to"])), hops + 1
         if line is None:
-            host = normalise(seed) or seed
-            reason = next((why for name, why in crawled.given_up.items() if name in host), "")
+            reason = crawled.given_up.get(host_of(url), "")
             if reason or not crawled.stopped:
                 lost[seed] = reason or "was not asked for"
         elif line["outcome"] not in (*KEPT, "duplicate", "noindex"):
@@ -219,22 +228,23 @@ def _pattern_row(pattern: str, number: int, settings: CrawlSettings) -> dict[str
     return {"id": "", "source": pattern, "step": "crawl", "rule": "max_per_pattern", "excerpt": said, **values}
 
 
-def _extract(
-    sources: Sequence[Source],
-    faults: Sequence[Fault],
-    out: Path,
-    settings: Extraction,
-    work: Work,
-    summary: Summary,
-    progress: Progress,
-    workers: int,
-    trace: list[dict[str, Any]],
-    withdrawn: set[str],
-) -> None:
+@dataclass(frozen=True)
+class Extract:
+    """What is extracted: WARC files, each with what tells its versions apart; trace rows that stand already."""
+
+    work: Work
+    sources: Sequence[Source]
+    identities: dict[str, str]  # by path
+    settings: Extraction
+    trace: list[dict[str, Any]]
+    withdrawn: set[str]  # keys of pages that their site has since asked not to keep
+
+
+def _extract(job: Extract, out: Path, summary: Summary, progress: Progress, workers: int) -> None:
     """Make the documents of all pages in the sources, and leave out what is older, withdrawn or said twice."""
-    parts = [(part, _bytes(part)) for source in sources for part in split(source, SPLIT_BYTES)]
-    identities = {source.path: identity(source.path) for source in sources}
-    units = plan(parts, identities, f"crawl@{VERSION} {settings}")
+    settings, work = job.settings, job.work
+    parts = [(part, _bytes(part)) for source in job.sources for part in split(source, SPLIT_BYTES)]
+    units = plan(parts, job.identities, f"crawl@{VERSION} {settings}")
     tally: Counter[str] = Counter()
     finished = units
     if settings.limit is None:
@@ -253,7 +263,7 @@ def _extract(
                 tally.update(counted)
             finished.append(part)
     summary.rows_read = tally["rows_read"]
-    _write(work, [unit.key for unit in finished], faults, out, summary, trace, withdrawn)
+    _write(job, [unit.key for unit in finished], out, summary)
 
 
 def _bytes(source: Source) -> int:
@@ -308,16 +318,9 @@ def _tell_languages(documents: list[Document]) -> None:
         document.language = language if language != "und" else most if most != "und" else document.language or "und"
 
 
-def _write(
-    work: Work,
-    keys: Sequence[str],
-    faults: Sequence[Fault],
-    out: Path,
-    summary: Summary,
-    trace: list[dict[str, Any]],
-    withdrawn: set[str],
-) -> None:
+def _write(job: Extract, keys: Sequence[str], out: Path, summary: Summary) -> None:
     """The documents of the pages that stay, in order, and the trace of those that do not."""
+    work, trace = job.work, list(job.trace)
     listed = [row for _, row in Parts(work, keys, "pages").rows()]
     newest = {key(row["url"]): number for number, row in enumerate(listed)}
     seen: dict[str, str] = {}
@@ -327,7 +330,7 @@ def _write(
         rule, twin = "", ""
         if newest[key(row["url"])] != number:
             rule = "older_version"
-        elif key(row["url"]) in withdrawn:
+        elif key(row["url"]) in job.withdrawn:
             rule = "noindex"
         elif row["content"] in seen:
             rule, twin = "duplicate", seen[row["content"]]
@@ -337,8 +340,9 @@ def _write(
         elif (row["url"], rule) not in told:
             summary.dropped[rule] = summary.dropped.get(rule, 0) + 1
             trace.append({"id": "", "source": row["url"], "step": "crawl", "rule": rule, "excerpt": twin})
-    for row in [*map(_fault_row, faults), *(row for _, row in Parts(work, keys, "trace").rows())]:
-        trace.append(row)
+    found = [row for _, row in Parts(work, keys, "trace").rows()]
+    trace += found
+    for row in [*(row for row in job.trace if row["step"] == "read"), *found]:
         name = FAULT_CLASSES.get(row["rule"])
         counts = summary.failed if name else summary.dropped
         counts[name or row["rule"]] = counts.get(name or row["rule"], 0) + 1

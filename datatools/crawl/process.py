@@ -8,7 +8,6 @@ import signal
 import threading
 import traceback
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,6 @@ class Crawled:
 
 def crawl_site(settings: CrawlSettings, folder: Path, work: Path, *, quiet: bool) -> Crawled:
     """Crawl into `folder`, going on where an earlier run stopped. Raises what ended it before its time."""
-    if find_spec("scrapy") is None:
-        raise ValueError("crawling needs Scrapy: pip install 'medical-datatools[crawl]'")
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_main, args=(theirs, settings, folder, work, quiet), daemon=True)

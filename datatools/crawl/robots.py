@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -17,6 +17,7 @@ from datatools.crawl.scope import host_of, normalise
 from datatools.crawl.settings import MAX_ROBOTS, MAX_TRIES, MAX_WAIT, TOKEN
 
 REDIRECTS = 5  # that RFC 9309 asks to follow
+A_DAY = 86_400.0  # seconds after which it asks to read the file again
 
 
 class Robots:
@@ -25,7 +26,8 @@ class Robots:
     def __init__(self, crawler: Any) -> None:
         self._crawler = crawler
         self._site = crawler.settings["DATATOOLS_SITE"]
-        self._rules: dict[str, Protego | None] = {}  # by scheme, host and port; None: nothing may be asked for
+        # By scheme, host and port, with when it was read; None: nothing may be asked for.
+        self._rules: dict[str, tuple[Protego | None, float]] = {}
 
     @classmethod
     def from_crawler(cls, crawler: Any) -> Robots:
@@ -38,10 +40,11 @@ class Robots:
             return
         parts = urlsplit(request.url)
         origin = f"{parts.scheme}://{parts.netloc}"
-        if origin not in self._rules:
+        if origin not in self._rules or time.monotonic() - self._rules[origin][1] > A_DAY:
             # One request at a time per host: nobody else is asking for this file.
-            self._rules[origin] = await self._read(origin, self._site.frontier.pace(host_of(request.url)))
-        rules = self._rules[origin]
+            read = await self._read(origin, self._site.frontier.pace(host_of(request.url)))
+            self._rules[origin] = read, time.monotonic()
+        rules, _ = self._rules[origin]
         if rules is None:
             raise Refused("robots_unreachable", f"{origin}/robots.txt could not be read")
         if not rules.can_fetch(request.url, TOKEN):
@@ -59,14 +62,14 @@ class Robots:
                     raise Refused(rule, detail) from error
                 if tries >= 2:
                     return None
-                await asyncio.sleep(put_off(None, pace.delay, tries))
+                await self._site.rest(put_off(None, pace.delay, tries))
                 continue
             status = response.status
             if status in (429, 500, 502, 503, 504):
                 wait = put_off(response.headers.get("Retry-After"), pace.delay, tries)
                 if tries >= MAX_TRIES or wait > MAX_WAIT:
                     return None
-                await asyncio.sleep(max(wait, pace.delay))
+                await self._site.rest(max(wait, pace.delay))
                 continue
             if status in (301, 302, 303, 307, 308) and response.headers.get("Location"):
                 redirects += 1
@@ -74,13 +77,13 @@ class Robots:
                 if target is None or redirects > REDIRECTS:
                     return None
                 url = target
-                await asyncio.sleep(pace.delay)
+                await self._site.rest(pace.delay)
                 continue
             if status >= 500:
                 return None
             rules = _parsed(_text(response) if status < 300 else "", pace)
             self._site.offer_sitemaps([found for one in rules.sitemaps if (found := normalise(urljoin(url, one)))])
-            await asyncio.sleep(pace.delay)  # the next request is for a page
+            await self._site.rest(pace.delay)  # the next request is for a page
             return rules
         return None
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -175,12 +176,15 @@ class Site:
     async def turn(self, link: Link) -> None:
         """Wait until the link's host may be asked. Raises Refused when the crawl stops before."""
         pace = self.frontier.pace(host_of(link.url))
-        while not self.stopped and (left := pace.ready - time.monotonic()) > 0:
-            try:
-                await asyncio.wait_for(self.stopping.wait(), left)
-            except TimeoutError:
-                continue
+        while (left := pace.ready - time.monotonic()) > 0:
+            await self.rest(left)
         if self.stopped:
+            raise Refused("stopped")
+
+    async def rest(self, seconds: float) -> None:
+        """Wait. Raises Refused when the crawl stops before."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), seconds)
             raise Refused("stopped")
 
     def took(self, link: Link, exchange: warc.Exchange, latency: float, retry_after: bytes | None = None) -> None:
@@ -205,7 +209,8 @@ class Site:
 
     def lost(self, link: Link, rule: str, detail: str = "") -> None:
         """No answer has come, or none that may be taken."""
-        self.frontier.pace(host_of(link.url)).answered(time.monotonic(), 0.0, 0)
+        if rule not in ("robots", "stopped"):  # for which nothing was sent
+            self.frontier.pace(host_of(link.url)).answered(time.monotonic(), 0.0, 0)
         if rule == "robots_unreachable":
             self.give_up(host_of(link.url), f"{rule}: {detail}", 1)
         elif rule != "stopped":

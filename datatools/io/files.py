@@ -189,12 +189,10 @@ def split(source: Source, target_bytes: int) -> list[Source]:
     Plain JSONL is cut by bytes (a range owns the lines that start in it), WARC by the bytes of its gzip members,
     parquet by row groups; all else is one.
     """
-    if source.data is not None or source.start or source.stop != -1:
-        return [source]
-    if source.format == "warc" and source.compression == "gz":
-        size = Path(source.path).stat().st_size
-        return ranges(source, [*range(0, size, max(1, target_bytes)), size])
-    if source.compression:
+    if source.format == "warc" and source.compression == "gz" and source.data is None:
+        stop = source.stop if source.stop >= 0 else Path(source.path).stat().st_size
+        return ranges(source, [*range(source.start, stop, max(1, target_bytes)), stop])
+    if source.data is not None or source.compression or source.start or source.stop != -1:
         return [source]
     if source.format == "jsonl":
         size = Path(source.path).stat().st_size

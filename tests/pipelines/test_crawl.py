@@ -361,6 +361,8 @@ def test_a_refused_seed_is_exit_3(tmp_path: Path) -> None:
     with WebSite("127.0.0.4", {"/": html("x")}) as site, WebSite("127.0.0.5", {"/": html("y")}) as private:
         ended = here("crawl", site.url(), private.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
         assert ended.code == 3 and ended.summary["failed"] == {"seeds": 1} and private.log == []
+        ended = here("crawl", site.url(), "ftp://a.cn/", "--out", tmp_path / "c", *QUICK, *allowed(site), "--fresh")
+        assert ended.code == 3 and ended.summary["failed"] == {"seeds": 1}
         assert ended.summary["rows_written"] == 1
 
 
