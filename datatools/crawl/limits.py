@@ -10,7 +10,7 @@ ENCODINGS = "gzip, deflate"  # what is asked for: what the standard library unpa
 SMALL = 1 << 20  # bytes below which any ratio is harmless
 STEP = 1 << 18
 HTML = ("text/html", "application/xhtml+xml")
-XML = ("text/xml", "application/xml", "application/rss+xml")
+XML = ("text/xml", "application/xml")  # sitemaps, and pages of HTML
 GZIP = ("application/gzip", "application/x-gzip")
 TEXT = (*HTML, *XML, "text/plain", "application/pdf")
 

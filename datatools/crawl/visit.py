@@ -43,6 +43,8 @@ def visit(url: str, headers: Sequence[tuple[str, str]], body: bytes, *, sitemap:
         content = gunzipped(content, MAX_SITEMAP)
     if sitemap or (media_type(kind) in XML and re.search(rb"<(?:\w+:)?(?:urlset|sitemapindex)\b", content[:2048])):
         return _sitemap(content)
+    if media_type(kind) in XML and not _is_html(content):
+        raise Refused("not_text", media_type(kind))
     if not content.strip():
         raise Refused("empty")
     tagged = [value for name, value in headers if name.lower() == "x-robots-tag"]
@@ -127,7 +129,11 @@ def _joined(base: str, href: str) -> str:
 
 
 def _is_html(content: bytes) -> bool:
-    return bool(re.match(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)\b", content[:2048], re.I | re.S))
+    return bool(
+        re.match(
+            rb"\s*(?:<(?:!--.*?--|\?xml[^>]*)>\s*)*<(?:!doctype html|html|head|body)\b", content[:2048], re.I | re.S
+        )
+    )
 
 
 def _sitemap(content: bytes) -> Visit:

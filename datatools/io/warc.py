@@ -26,6 +26,8 @@ MAGIC = b"\x1f\x8b\x08"
 BLOCK = 1 << 20
 LARGEST_PAGE = 64 << 20  # bytes of one page, unpacked
 HTML = {"text/html", "application/xhtml+xml"}
+READ = {*HTML, "text/xml", "application/xml", "text/plain", "application/pdf", ""}
+BEGINS_HTML = re.compile(r"\s*(?:<(?:!--.*?--|\?xml[^>]*)>\s*)*<(?:!doctype html|html)\b", re.I | re.S)
 CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.I)
 # Codes of WARC-Identified-Content-Language that a Document has a shorter one for.
 LANGUAGES = {"zho": "zh", "eng": "en", "jpn": "ja", "kor": "ko", "fra": "fr", "deu": "de", "spa": "es", "rus": "ru"}
@@ -118,7 +120,7 @@ def _page(record: Any) -> Page | None:
         return None
     if status != "200":
         return Page(url, time, "", (Fault(url, f"the server answered {status}", f"http_{status}"),))
-    if media and not media.startswith("text/") and media not in (*HTML, "application/pdf"):
+    if media not in READ:
         return Page(url, time, "", (Fault(url, media, "not_text"),))
     try:
         body = _body(record)
@@ -163,9 +165,7 @@ def _read(url: str, body: bytes, media: str, charset: str | None) -> Iterator[Do
     if not body.strip():
         return
     decoded = decoded_page(body, charset)
-    if media in HTML or (
-        media in ("", "text/plain") and re.match(r"\s*<(?:!doctype html|html)", decoded.text[:512], re.I)
-    ):
+    if media in HTML or BEGINS_HTML.match(decoded.text[:2048]):
         yield from read_page(decoded, url, address=url)
     elif media in ("", "text/plain"):
         yield Document(decoded.text.strip(), url, source_type="web", meta=encoding_meta(decoded))

@@ -71,6 +71,9 @@ def test_sitemaps_are_told_by_what_they_hold() -> None:
 def test_strange_bodies_are_pages_or_refused() -> None:
     assert seen("\0\1\2\3<a href=/x>").outcome == "page"
     assert seen("<" * 5000).outcome == "page"
+    assert seen("<?xml version='1.0'?>\n<html><p>x</p></html>", Content_Type="application/xml").outcome == "page"
+    with pytest.raises(Refused, match="application/xml"):
+        seen("<?xml version='1.0'?><rows/>", Content_Type="application/xml")
     with pytest.raises(Refused, match="empty"):
         seen(" \n")
     with pytest.raises(Refused, match="image/png"):
