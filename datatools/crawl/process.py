@@ -119,9 +119,8 @@ class Shown:
         import time
 
         self._site, self._bar = site, bar
-        self._pages = site.store.pages
+        self._before = self._pages = site.store.pages
         self._clock, self._began = time.monotonic, time.monotonic()
-        bar.advance(self._pages)
 
     def tick(self) -> None:
         """Show it."""
@@ -135,5 +134,6 @@ class Shown:
         rates = [f"{host} {count / seconds:.2f}/s" for host, count in site.hosts.most_common(3)]
         more = [f"{len(site.hosts) - 3} more hosts"] if len(site.hosts) > 3 else []
         errors = [f"{rule} {count:,}" for rule, count in site.errors.most_common(4)]
-        parts = [f"queue {site.frontier.size:,}, {site.store.size / 1e6:,.1f} MB", ", ".join(errors)]
+        known = f"pages, {self._before:,} before; " if self._before else "pages; "
+        parts = [f"{known}queue {site.frontier.size:,}, {site.store.size / 1e6:,.1f} MB", ", ".join(errors)]
         return "; ".join(part for part in [*parts, ", ".join([*rates, *more])] if part)
