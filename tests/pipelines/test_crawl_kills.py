@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from warcio.archiveiterator import ArchiveIterator
 
+from datatools.crawl.store import read_journal
 from tests.crawl.web_server import Answer, WebSite, html
 from tests.pipelines.command import AILMENTS, HERBS, command, rows, started, until
+from tests.pipelines.command import ended as ended_of
 
 PAGES = int(os.environ.get("DATATOOLS_CRAWL_PAGES", "200"))  # of both sites together
 KILLS = int(os.environ.get("DATATOOLS_CRAWL_KILLS", "5"))
@@ -126,3 +128,55 @@ def test_kills_lose_nothing_and_ask_for_nothing_twice(tmp_path: Path) -> None:
             assert counts["request"] == counts["response"] + counts["revisit"] and counts["warcinfo"] == 1
         pairs = command("unify", out, "--out", tmp_path / "sft.parquet", "--json", "--quiet")
         assert pairs.code == 0 and pairs.summary["rows_written"] > PAGES, pairs.stdout
+
+
+@pytest.mark.slow
+def test_a_revisit_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    out = tmp_path / "crawl"
+    with hospital("127.0.0.8", 60) as site:
+        line = [
+            "crawl",
+            site.url(),
+            "--out",
+            out,
+            "--contact",
+            "a@example.org",
+            "--delay",
+            "0.005",
+            "--quiet",
+            "--json",
+        ]
+        line += ["--allow-private", "127.0.0.8/32"]
+        assert command(*line).code == 0
+        site.log.clear()
+        process = started(*line, "--revisit")
+        assert until(process, lambda: len(site.log) > 40)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        dealt = [entry["url"] for entry in read_journal(out / "documents.work") if entry["record"] == "page"]
+        again = {url for url, times in Counter(dealt).items() if times > 1}
+        assert len(again) > 20
+        site.log.clear()
+        ended = command(*line, "--revisit")
+        assert ended.code == 0, ended.stderr
+        asked = {site.url(path) for path in site.asked()} - {site.url("/robots.txt")}
+        assert not asked & again and asked | again >= set(dealt) - {site.url("/staff/1")}
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_130_and_a_second_run_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "crawl"
+    with hospital("127.0.0.10", 60) as site:
+        line = ["crawl", site.url(), "--out", out, "--contact", "a@example.org", "--delay", "0.05", "--quiet", "--json"]
+        line += ["--allow-private", "127.0.0.10/32"]
+        process = started(*line)
+        assert until(process, lambda: len(site.log) > 3)
+        second = command(*line)
+        assert second.code == 2 and "another run is working" in second.line
+        os.killpg(process.pid, signal.SIGINT)
+        stopped = ended_of(process)
+        assert stopped.code == 130 and "goes on" in stopped.line
+        known = stored(out)
+        before = Counter(site.asked())
+        assert command(*line, "--delay", "0.005").code == 0
+        assert known and all(Counter(site.asked())[path] == before[path] for path in before if site.url(path) in known)
