@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 # Settings of a recipe alone, which no flag could hold: `[curate.thresholds.zh]` with `too_short = 60`.
-TABLES = {"curate": ("thresholds",)}
+TABLES = {"curate": ("thresholds",), "mix": ("sources",), "train": ("set",)}
 
 
 def _with_recipe(context: typer.Context, path: Path | None) -> Path | None:
@@ -122,8 +123,19 @@ Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder whose pr
 
 INTERRUPTED, GO_ON = 130, "interrupted; the same line again goes on where it stopped"
 
+
+class Verbs(TyperGroup):
+    """Verbs of one word or two: `train FILE` trains, `train merge RUN` is the command named "train merge"."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first words name, and the words behind it."""
+        pair = " ".join(args[:2])
+        return super().resolve_command(ctx, [pair, *args[2:]] if pair in self.commands else args)
+
+
 app = typer.Typer(
     name="datatools",
+    cls=Verbs,
     help="Medical text in, training data out, every row traceable.",
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -553,6 +565,276 @@ def check(
 
 
 @app.command()
+def crawl(
+    seeds: Annotated[list[str], typer.Argument(help="URLs to begin at; with --from-warc, files.", metavar="SEED...")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for *.warc.gz and documents.parquet.")],
+    recipe: Recipe = None,
+    contact: Annotated[
+        str | None, typer.Option("--contact", help="E-mail address or URL that site owners can turn to; needed.")
+    ] = None,
+    allow_domain: Annotated[
+        list[str] | None, typer.Option("--allow-domain", help="Domain with its subdomains; else the seeds' hosts.")
+    ] = None,
+    path_prefix: Annotated[
+        list[str] | None, typer.Option("--path-prefix", help="Only paths that begin so; repeatable.")
+    ] = None,
+    max_pages: Annotated[int | None, typer.Option("--max-pages", help="Pages at most.")] = None,
+    max_depth: Annotated[int | None, typer.Option("--max-depth", help="Links away from a seed at most.")] = None,
+    max_bytes: Annotated[int | None, typer.Option("--max-bytes", help="Stop after so many bytes of pages.")] = None,
+    max_per_pattern: Annotated[
+        int, typer.Option("--max-per-pattern", help="Pages of one URL pattern of a host, such as /calendar/#/#.")
+    ] = 100,
+    delay: Annotated[float, typer.Option("--delay", help="Seconds between requests to a host, at least.")] = 1.0,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for one page, in all.")] = 60.0,
+    allow_private: Annotated[
+        list[str] | None, typer.Option("--allow-private", help="Network that is not public and allowed; repeatable.")
+    ] = None,
+    revisit: Annotated[
+        bool, typer.Option("--revisit", help="Ask again for what a finished crawl has, if it has changed.")
+    ] = False,
+    from_warc: Annotated[
+        bool, typer.Option("--from-warc", help="SEEDs are WARC, WET or ARC files: extract, without the network.")
+    ] = False,
+    workers: Workers = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: what this crawl has stored is deleted.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Fetch the pages of web sites politely, and extract their text."""
+    from datatools.crawl.settings import CrawlSettings
+    from datatools.engine.startup import without_pandas
+    from datatools.report.progress import Progress
+    from pipelines import crawl as job
+
+    without_pandas()
+    progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
+    if from_warc:
+        found = job.from_warc(seeds, out, progress, workers=processes, limit=limit, fresh=fresh)
+        return _report(found, as_json)
+    settings = CrawlSettings(
+        seeds=tuple(seeds),
+        contact=contact,
+        allow_domain=tuple(allow_domain or ()),
+        path_prefix=tuple(path_prefix or ()),
+        max_pages=min((number for number in (max_pages, limit) if number is not None), default=None),
+        max_depth=max_depth,
+        max_bytes=max_bytes,
+        max_per_pattern=max_per_pattern,
+        delay=delay,
+        timeout=timeout,
+        allow_private=tuple(allow_private or ()),
+        revisit=revisit,
+    )
+    return _report(job.crawl(settings, out, progress, workers=processes, fresh=fresh), as_json)
+
+
+@app.command()
+def mix(
+    context: typer.Context,
+    out: Out,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Parquet files of the same records, each with its options behind a colon: "
+            "web.parquet:priority=16,weight=2,epochs=3,tokens=20M,name=web.",
+            metavar="INPUT...",
+        ),
+    ] = None,
+    recipe: Recipe = None,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", help="Of the whole mixture at most: 500k, 20M, 1.5B.")
+    ] = None,
+    workers: Workers = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Mix files for training: so much of each, the one earlier, the other later."""
+    from datatools.engine.startup import without_pandas
+    from datatools.mix.parts import from_table, parse, tokens_of
+    from datatools.report.progress import Progress
+    from pipelines.mix import MixSettings
+    from pipelines.mix import mix as job
+
+    without_pandas()
+    parts = [parse(text) for text in inputs or ()]
+    for number, table in enumerate(() if parts else context.meta.get("tables", {}).get("sources", ()), 1):
+        parts.append(from_table(table, f"--recipe {recipe}: sources, number {number}"))
+    budget = None if tokens is None else tokens_of(tokens, "--tokens")
+    settings = MixSettings(tuple(parts), budget, limit, seed)
+    progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
+    return _report(job(settings, out, progress, workers=processes, fresh=fresh), as_json)
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    inputs: Annotated[
+        list[str], typer.Argument(help="Parquet or JSON Lines, in the order of training.", metavar="FILE...")
+    ],
+    model: Annotated[str, typer.Option("--model", help="Folder or id of the model to train.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints, then the model.")],
+    recipe: Recipe = None,
+    stage: Annotated[
+        str | None,
+        typer.Option("--stage", help="pt, sft, dpo, orpo, kto, rm, grpo or rloo; by the columns if not given."),
+    ] = None,
+    method: Annotated[str, typer.Option("--method", help="full, lora, qlora or dora; auto by the memory.")] = "auto",
+    template: Annotated[
+        str | None, typer.Option("--template", help="Chat template: chatml, or a file; the model's own if not given.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option("--epochs", help="Times that every row is seen.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="At its highest.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Rows of a step, not packed; by tokens if not given.")
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option("--max-steps", help="Steps in all, in place of --epochs.")] = None,
+    save_steps: Annotated[int | None, typer.Option("--save-steps", help="Steps between checkpoints.")] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", help="Tokens of the longest row; 99.5 % of the rows fit if not given.")
+    ] = None,
+    too_long: Annotated[
+        str, typer.Option("--too-long", help="Longer rows: cut behind an answer that still fits, or drop.")
+    ] = "cut",
+    pack: Annotated[bool, typer.Option("--pack/--no-pack", help="Rows share a pack, apart by masks.")] = True,
+    attention: Annotated[
+        str, typer.Option("--attention", help="sdpa, eager, varlen or flash_attention_2; auto by the device.")
+    ] = "auto",
+    lora_rank: Annotated[int, typer.Option("--lora-rank", help="Rank of the adapter.", min=1)] = 16,
+    neftune: Annotated[float | None, typer.Option("--neftune", help="Noise on embeddings, such as 5.")] = None,
+    rope_scaling: Annotated[
+        str | None, typer.Option("--rope-scaling", help="Longer context, KIND:FACTOR such as yarn:4.")
+    ] = None,
+    extend_vocab: Annotated[
+        str | None, typer.Option("--extend-vocab", help="Parquet of texts to train new tokens on.")
+    ] = None,
+    new_tokens: Annotated[int, typer.Option("--new-tokens", help="How many new tokens at most.", min=1)] = 2000,
+    general: Annotated[
+        list[str] | None, typer.Option("--general", help="File of general rows to spread among the others; repeatable.")
+    ] = None,
+    general_share: Annotated[float, typer.Option("--general-share", help="Their share of all rows.")] = 0.1,
+    reward: Annotated[
+        list[str] | None,
+        typer.Option("--reward", help="For grpo, rloo: exam, format, checks or a reward model's folder; repeatable."),
+    ] = None,
+    launch: Annotated[
+        str, typer.Option("--launch", help="Several GPUs: ddp, fsdp2, zero2 or zero3; auto by the memory.")
+    ] = "auto",
+    processes: Annotated[int | None, typer.Option("--processes", help="One a GPU; all GPUs if not given.")] = None,
+    report_to: Annotated[
+        list[str] | None, typer.Option("--report-to", help="Tracker: wandb, tensorboard, …; repeatable.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of the stage's own configuration; repeatable.")
+    ] = None,
+    inspect: Annotated[
+        int | None, typer.Option("--inspect", help="Show so many rows, what is learned of them marked; no more.", min=1)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and stop.")] = False,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: remove what an earlier run left.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Train a model on texts, conversations, preferences or prompts."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from trainers import run as job
+    from trainers.settings import assignments, settings_from
+
+    values["out"], values["rewards"] = str(out), reward
+    values["set"] = {**context.meta.get("tables", {}).get("set", {}), **assignments(set_ or [])}
+    settings = settings_from(values)
+    if inspect:
+        typer.echo(job.inspect(settings, inspect))
+        return 0
+    made = job.train(settings, Progress(quiet=quiet), sys.argv[1:], fresh=fresh, dry_run=dry_run)
+    return _report(made, as_json)
+
+
+Run = Annotated[Path, typer.Argument(help="Folder of a training run, or of a model.", metavar="RUN")]
+
+
+@app.command("train merge")
+def train_merge(
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Merge a run's adapter into its base model."""
+    from trainers.merge import merge as job
+
+    return _report(job(run, out), as_json)
+
+
+@app.command("train export")
+def train_export(
+    run: Run,
+    to: Annotated[str, typer.Option("--to", help="safetensors, ollama or gguf.")] = "safetensors",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write; RUN/TO when not given.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Write a run's model as other programs load it."""
+    from trainers.export import export as job
+
+    return _report(job(run, to, out), as_json)
+
+
+@app.command()
+def chat(
+    run: Annotated[str, typer.Argument(help="Folder of a training run or a model, or a model's id.", metavar="RUN")],
+    input: Annotated[
+        Path | None, typer.Option("--input", help="Answer this file instead: JSON Lines of `question` or `messages`.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Parquet file for the answers to --input.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve it with vLLM or `transformers serve`.")] = False,
+    server: Annotated[str, typer.Option("--server", help="auto, vllm or transformers.")] = "auto",
+    host: Annotated[str, typer.Option("--host", help="Address to serve at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to serve at.", min=0, max=65535)] = 8000,
+    system: Annotated[str | None, typer.Option("--system", help="System message.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.", min=0)] = 0.0,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Of an answer at most; 1,024 when not given.", min=1)
+    ] = None,
+    recipe: Recipe = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Talk to a trained model, let it answer a file, or serve it."""
+    if (input is None) != (out is None):
+        raise ValueError("--input and --out go together: the questions, and the parquet file for the answers")
+    if serve and input is not None:
+        raise ValueError("--serve and --input: choose one")
+    if serve or input is None:
+        from trainers import chat as talk
+
+        if serve:
+            talk.serve(run, server=server, host=host, port=port)
+        talk.chat(run, system=system, temperature=temperature, max_tokens=max_tokens or 1024, quiet=quiet)
+        return 0
+    from datatools.report.progress import Progress
+    from trainers.predict import PredictSettings, predict
+
+    assert out is not None
+    settings = PredictSettings(run, system, temperature, max_tokens, limit, seed)
+    return _report(predict(settings, input, out, Progress(quiet=quiet), fresh=fresh), as_json)
+
+
+@app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="Any parquet file of this project.")],
     rows: Annotated[int, typer.Option("--rows", "-n", help="Rows to show.", min=1)] = 10,
@@ -619,7 +901,8 @@ def _report(summary: Any, as_json: bool) -> int:
     """Print the summary; its exit code, with one line where something failed."""
     if summary.failed:
         counts = ", ".join(f"{kind} {count:,}" for kind, count in summary.failed.items())
-        again = "; --retry-failed asks again" if summary.failed_rows else ""
+        asked = summary.requests["sent"] or summary.requests["cached"]
+        again = "; --retry-failed asks again" if summary.failed_rows and asked else ""
         summary.error = f"done, but some failed ({counts}): see {summary.failed_rows or summary.trace}{again}"
         print(f"datatools: {summary.error}", file=sys.stderr)
     typer.echo(summary.to_json() if as_json else summary.to_text())

@@ -31,8 +31,11 @@ SIGNS = frozenset(
 )
 _CURES = frozenset(
     ("syndrome_therapy", "formula_function", "herb_function", "therapy_for", "symptom_herb", "syndrome_formula")
-) | frozenset(("formula_indication", "herb_indication"))
-_FORMULAS = frozenset(("composition", "syndrome_formula", "formula_function", "formula_indication"))
+)
+# Kinds of which a short sentence can be surely false, by `Unlike`; on flavours and channels books differ.
+_DENIABLE = frozenset(
+    ("composition", "formula_source", "formula_class", "formula_function", "herb_class", "herb_family", "herb_part")
+) | {"herb_function"}
 _TRIES = 40
 _FITS, _LEAST_RATE = 50, 1e-4
 
@@ -47,16 +50,23 @@ class Around(NamedTuple):
     beyond: tuple[Fact, ...]
     path: tuple[Fact, ...]  # signs → syndrome → therapy → formula → herbs, as far as the graph goes; empty: not far
     other: str  # one of the same type that has something in common with it; empty where there is none
-    kinds: frozenset[str]
 
     @property
     def near(self) -> int:
         """Facts one step away."""
         return len(self.own) + len(self.named)
 
+    def has(self, kinds: frozenset[str]) -> bool:
+        """Whether any fact one step away is of these kinds."""
+        return any(fact.kind.name in kinds for fact in (*self.own, *self.named))
 
-def _has(kinds: frozenset[str], *types: str) -> Callable[[Around], bool]:
-    return lambda around: bool(around.kinds & kinds) and (not types or around.type in types)
+
+def _cured(around: Around) -> bool:
+    return around.has(_CURES) or bool(around.path)
+
+
+def _signs(*types: str) -> Callable[[Around], bool]:
+    return lambda around: around.has(SIGNS) and (not types or around.type in types)
 
 
 def _facts(count: int) -> Callable[[Around], bool]:
@@ -75,16 +85,17 @@ TASKS: dict[str, Callable[[Around], bool]] = {
     "commonsense": _facts(1),
     "literature": _facts(2),
     "extraction": _facts(3),
-    "recommendation": _has(_CURES),
-    "consultation": _has(SIGNS),
+    "recommendation": _cured,
+    "consultation": _signs(),
     "title": _facts(2),
-    "diagnosis": _has(SIGNS, DISEASE, SYNDROME, SYMPTOM, FORMULA),
-    "formula": _has(_FORMULAS, FORMULA, SYNDROME, DISEASE, SYMPTOM, THERAPY),
-    "treatment": _has(_CURES),
+    "diagnosis": _signs(DISEASE, SYNDROME, SYMPTOM, FORMULA),
+    "formula": lambda around: bool(around.path) and around.type != HERB,
+    "treatment": _cured,
     "chain": lambda around: bool(around.path),
     "comparison": lambda around: bool(around.other),
     "unanswerable": _facts(1),
 }
+_TO_CURE = frozenset(("recommendation", "treatment"))
 # The question of these brings a text of its own; what is written for those goes beyond what the facts say.
 MATERIAL = frozenset(("editing", "summary", "extraction", "title"))
 FREE = frozenset(("literature", "writing", "open_generation", "unanswerable"))
@@ -150,17 +161,18 @@ class Planner:
         near = [*around.own, *around.named]
         plan = Plan(entity, type_, number, task, (), near[number % len(near)], drawn.choice(VOICES))
         shown = [*around.own[:OWN], *_turned(around.named, number, NAMED), *_turned(around.beyond, number, BEYOND)]
-        if task == "chain":
+        if task in ("chain", "formula") or (around.path and task in _TO_CURE and not around.has(_CURES)):
             return _with(plan, [*around.path, *around.own[:OWN]])
         if task == "comparison":
             others = neighbourhood(self._facts, around.other, type_, self._seed).own
             return _with(plan, [*self._whole(around.own[:OWN]), *self._whole(others[:OWN])], other=around.other)
         if task == "unanswerable":
-            sorts = drawn.sample(UNANSWERABLE, len(UNANSWERABLE))
-            for sort in sorts:
-                premise = self._premise(around, drawn.choice) if sort == FALSE_PREMISE else ("", "")
-                if sort != FALSE_PREMISE or premise[0]:
-                    return _with(plan, self._whole(shown), sort=sort, premise=premise)
+            premise = self._premise(
+                around, drawn.choice
+            )  # the sort that rests on the graph: half of all where it can be
+            if not premise[0] or drawn.random() < 0.5:
+                return _with(plan, self._whole(shown), sort=drawn.choice(UNANSWERABLE[1:]))
+            return _with(plan, self._whole(shown), sort=FALSE_PREMISE, premise=premise)
         return _with(plan, self._whole(shown))
 
     def _suits(self, entity: str, type_: str) -> tuple[str, ...]:
@@ -172,9 +184,8 @@ class Planner:
         if type_ in (SYMPTOM, SYNDROME):
             named = tuple(dict.fromkeys((*named, *mentions(self._facts, entity, self._seed))))
         drawn = draw(self._seed, "around", type_, entity)
-        said = frozenset(fact.kind.name for fact in (*own, *named, *beyond))
         way = path(self._facts, entity, type_, named, drawn)
-        return Around(entity, type_, own, named, beyond, way, twin(self._facts, entity, own, drawn), said)
+        return Around(entity, type_, own, named, beyond, way, twin(self._facts, entity, own, drawn))
 
     def _whole(self, facts: Iterable[Fact]) -> list[Fact]:
         """The facts, with all herbs of a formula of which one herb's fact is the formula's own."""
@@ -190,7 +201,7 @@ class Planner:
     def _premise(self, around: Around, choose: Callable[[Sequence[str]], str]) -> tuple[str, str]:
         """A sentence that the graph shows to be false, such as a herb that a formula has not; empty: there is none."""
         for fact in around.own:
-            if not fact.kind.closed or fact.kind.name in ("nature", "herb_dose") or fact.head in self._facts.damaged:
+            if fact.kind.name not in _DENIABLE or fact.head in self._facts.damaged:
                 continue
             for _ in range(_TRIES):
                 tail = choose(self._tails[fact.kind.name])

@@ -53,7 +53,7 @@ def test_an_entity_has_another_task_each_time_until_all_were_drawn() -> None:
 def test_tasks_come_out_even() -> None:
     counts = Counter(plan.task for plan in planned(each=6))
     assert set(counts) == set(TASKS)
-    assert max(counts.values()) <= 5 * min(counts.values())  # 36 of the 38 entities suit qa, 7 suit diagnosis
+    assert max(counts.values()) <= 6 * min(counts.values())  # half of the entities suit six tasks only
     rates = even_rates({("qa", "chain"): 30, ("qa",): 10, ("diagnosis", "qa"): 30})
     assert rates["chain"] == rates["diagnosis"] > rates["qa"]
 
@@ -72,6 +72,17 @@ def test_a_chain_has_signs_therapy_and_the_whole_formula() -> None:
         assert {fact.tail for fact in plan.facts if fact.kind.name == "composition"} == set(
             COMPOSITIONS[formula].split()
         )
+
+
+def test_a_formula_is_only_asked_for_where_its_herbs_are_told() -> None:
+    plans = planned(tasks=("formula",), each=1)
+    assert {plan.subject_type for plan in plans} == {"formula"}
+    for plan in plans:
+        assert {fact.tail for fact in plan.facts if fact.kind.name == "composition"} >= set(
+            COMPOSITIONS[plan.subject].split()
+        )
+    damaged = planned(replace(FACTS, damaged=set(COMPOSITIONS)), tasks=("formula", "chain"))
+    assert damaged == []
 
 
 def test_a_comparison_shows_both() -> None:
