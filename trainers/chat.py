@@ -28,9 +28,7 @@ def chat(run: str, *, system: str | None, temperature: float, max_tokens: int, q
     if not quiet:
         print(f"chat: {run}; {HELP}", file=sys.stderr)
     while True:
-        if asking:
-            print("› ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
+        line = _typed() if asking else sys.stdin.readline()
         if not line or line.strip() == "/exit":
             return
         words = line.strip()
@@ -44,6 +42,17 @@ def chat(run: str, *, system: str | None, temperature: float, max_tokens: int, q
             for piece in talk.answer(words):
                 print(piece, end="", flush=True)
             print(flush=True)
+
+
+def _typed() -> str:
+    """A line from the terminal, with its history and arrow keys; empty at the end of the input."""
+    import readline  # noqa: F401 # input() uses it once it is loaded
+
+    try:
+        return input("› ") + "\n"
+    except EOFError:
+        print(file=sys.stderr)
+        return ""
 
 
 class Talk:
