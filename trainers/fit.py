@@ -176,6 +176,7 @@ def _config(out: Path, settings: TrainSettings, plan: Plan, known: set[str]) -> 
         "report_to": list(settings.report_to) or "none",
         "dataloader_num_workers": 0 if cpu else 2,
         "neftune_noise_alpha": settings.neftune,
+        "ddp_find_unused_parameters": False,
         "remove_unused_columns": stage.rows != "prompts",
         **({"use_cpu": True, "ddp_backend": "gloo"} if cpu and plan.processes > 1 else {}),
     }
