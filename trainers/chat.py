@@ -18,12 +18,17 @@ HELP = "/new begins anew, /system TEXT sets the system message, /exit or Ctrl-D 
 SERVERS = ("auto", "vllm", "transformers")
 
 
-def chat(run: str, *, system: str | None, temperature: float, max_tokens: int, quiet: bool = False) -> None:
+def chat(
+    run: str, *, system: str | None, temperature: float, max_tokens: int, seed: int = 0, quiet: bool = False
+) -> None:
     """Read questions line by line and print answers as they come, until the input ends.
 
     Answers go to stdout, all else to stderr, so that `datatools chat RUN < questions.txt > answers.txt` works.
     """
+    import torch
+
     talk = Talk(run, system, temperature, max_tokens)
+    torch.manual_seed(seed)
     asking = sys.stdin.isatty()
     if not quiet:
         print(f"chat: {run}; {HELP}", file=sys.stderr)
