@@ -88,6 +88,11 @@ def calendar(path: str) -> Any:
     return None
 
 
+def raw(text: str, encoding: str) -> str:
+    """Text whose bytes in some encoding go into a header as they are."""
+    return text.encode(encoding).decode("latin-1")
+
+
 def everything(other: WebSite, private: WebSite) -> dict[str, Any]:
     """A site with every difficulty."""
     session = "9f86d081884c7d659a2feaa0c55ad015"
@@ -124,7 +129,7 @@ def everything(other: WebSite, private: WebSite) -> dict[str, Any]:
         **{f"/chain{hop}": Answer("", 301, {"Location": f"/chain{hop + 1}"}) for hop in range(20)},
         "/to-private": Answer("", 302, {"Location": private.url("/metadata")}),
         "/to-file": Answer("", 302, {"Location": "file:///etc/passwd"}),
-        "/to-cn": Answer("", 302, {"Location": "/到了".encode().decode("latin-1"), "X-Name": "中".encode("gbk").decode("latin-1")}),
+        "/to-cn": Answer("", 302, {"Location": raw("/到了", "utf-8"), "X-Name": raw("中", "gbk")}),
         "/%E5%88%B0%E4%BA%86": html("Chinese path"),
         "/moved": Answer("", 301, {"Location": "/arrived"}),
         "/arrived": html("到了"),
