@@ -84,6 +84,7 @@ def crawl(settings: CrawlSettings, out: Path, progress: Progress, *, workers: in
         lost = _lost_seeds(settings.seeds, journal, crawled)
         if len(lost) == len(set(settings.seeds)):
             if not _files(out, work):
+                discard(out, work.path)  # so that the same line asks again
                 work.forget()
             raise ValueError("no seed is left: " + "; ".join(f"{seed}: {why}" for seed, why in lost.items()))
         if lost:

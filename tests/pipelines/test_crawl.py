@@ -511,3 +511,39 @@ def test_the_command_shows_what_it_does(tmp_path: Path) -> None:
         assert ended.code == 0, ended.stderr
         assert "2 rows from 2 pages" in ended.stdout and "fetched  2 pages" in ended.stdout
         assert "Traceback" not in ended.stderr and "Warning" not in ended.stderr
+
+
+def test_a_crawl_that_got_nothing_asks_again(tmp_path: Path) -> None:
+    pages: dict[str, Any] = {"/": Answer("", 404)}
+    with WebSite("127.0.0.4", pages) as site:
+        line = ("crawl", site.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
+        assert here(*line).code == 2
+        pages["/"] = html("x", head='<meta name="robots" content="noindex">')
+        ended = here(*line)
+        assert ended.code == 0 and ended.summary["rows_written"] == 0 and ended.summary["dropped"] == {"noindex": 1}
+        assert rows(tmp_path / "c" / "documents.parquet") == []
+
+
+def test_a_host_that_says_to_come_back_much_later_is_left_for_another_run(tmp_path: Path) -> None:
+    pages: dict[str, Any] = {
+        "/": html("x", "/a", "/b"),
+        "/a": Answer("", 429, {"Retry-After": "7200"}),
+        "/b": html("b"),
+    }
+    with WebSite("127.0.0.4", pages) as site:
+        line = ("crawl", site.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
+        ended = here(*line)
+        assert ended.code == 3 and ended.summary["failed"] == {"host_unavailable": 2}
+        assert site.asked() == ["/robots.txt", "/", "/a"]
+        pages["/a"] = html("a")
+        assert here(*line).code == 0
+        assert site.asked()[3:] == ["/robots.txt", "/a", "/b"]
+
+
+def test_a_host_that_turns_us_away_is_left_alone(tmp_path: Path) -> None:
+    links = [f"/page-{number}" for number in "abcdefghijklmnopqrst"]
+    pages: dict[str, Any] = {"/": html("x", *links), **{link: Answer("", 403) for link in links}}
+    with WebSite("127.0.0.4", pages) as site:
+        ended = here("crawl", site.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
+        assert ended.code == 3 and ended.summary["failed"] == {"host_unavailable": 10}
+        assert ended.summary["dropped"] == {"http_403": 10} and len(site.asked("/page")) == 10
