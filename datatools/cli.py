@@ -565,6 +565,73 @@ def check(
 
 
 @app.command()
+def crawl(
+    seeds: Annotated[list[str], typer.Argument(help="URLs to begin at; with --from-warc, files.", metavar="SEED...")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for *.warc.gz and documents.parquet.")],
+    recipe: Recipe = None,
+    contact: Annotated[
+        str | None, typer.Option("--contact", help="E-mail address or URL that site owners can turn to; needed.")
+    ] = None,
+    allow_domain: Annotated[
+        list[str] | None, typer.Option("--allow-domain", help="Domain with its subdomains; else the seeds' hosts.")
+    ] = None,
+    path_prefix: Annotated[
+        list[str] | None, typer.Option("--path-prefix", help="Only paths that begin so; repeatable.")
+    ] = None,
+    max_pages: Annotated[int | None, typer.Option("--max-pages", help="Pages at most.")] = None,
+    max_depth: Annotated[int | None, typer.Option("--max-depth", help="Links away from a seed at most.")] = None,
+    max_bytes: Annotated[int | None, typer.Option("--max-bytes", help="Stop after so many bytes of pages.")] = None,
+    max_per_pattern: Annotated[
+        int, typer.Option("--max-per-pattern", help="Pages of one URL pattern of a host, such as /calendar/#/#.")
+    ] = 100,
+    delay: Annotated[float, typer.Option("--delay", help="Seconds between requests to a host, at least.")] = 1.0,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for one page, in all.")] = 60.0,
+    allow_private: Annotated[
+        list[str] | None, typer.Option("--allow-private", help="Network that is not public and allowed; repeatable.")
+    ] = None,
+    revisit: Annotated[
+        bool, typer.Option("--revisit", help="Ask again for what a finished crawl has, if it has changed.")
+    ] = False,
+    from_warc: Annotated[
+        bool, typer.Option("--from-warc", help="SEEDs are WARC, WET or ARC files: extract, without the network.")
+    ] = False,
+    workers: Workers = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: what this crawl has stored is deleted.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Fetch the pages of web sites politely, and extract their text."""
+    from datatools.crawl.settings import CrawlSettings
+    from datatools.engine.startup import without_pandas
+    from datatools.report.progress import Progress
+    from pipelines import crawl as job
+
+    without_pandas()
+    progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
+    if from_warc:
+        found = job.from_warc(seeds, out, progress, workers=processes, limit=limit, fresh=fresh)
+        return _report(found, as_json)
+    settings = CrawlSettings(
+        seeds=tuple(seeds),
+        contact=contact,
+        allow_domain=tuple(allow_domain or ()),
+        path_prefix=tuple(path_prefix or ()),
+        max_pages=min((number for number in (max_pages, limit) if number is not None), default=None),
+        max_depth=max_depth,
+        max_bytes=max_bytes,
+        max_per_pattern=max_per_pattern,
+        delay=delay,
+        timeout=timeout,
+        allow_private=tuple(allow_private or ()),
+        revisit=revisit,
+    )
+    return _report(job.crawl(settings, out, progress, workers=processes, fresh=fresh), as_json)
+
+
+@app.command()
 def mix(
     context: typer.Context,
     out: Out,
@@ -597,7 +664,10 @@ def mix(
 
     without_pandas()
     parts = [parse(text) for text in inputs or ()]
-    for number, table in enumerate(() if parts else context.meta.get("tables", {}).get("sources", ()), 1):
+    listed = [] if parts else context.meta.get("tables", {}).get("sources", [])
+    if not isinstance(listed, list) or not all(isinstance(table, dict) for table in listed):
+        raise ValueError(f"--recipe {recipe}: sources must be tables, [[mix.sources]]")
+    for number, table in enumerate(listed, 1):
         parts.append(from_table(table, f"--recipe {recipe}: sources, number {number}"))
     budget = None if tokens is None else tokens_of(tokens, "--tokens")
     settings = MixSettings(tuple(parts), budget, limit, seed)
@@ -757,7 +827,8 @@ def chat(
 
         if serve:
             talk.serve(run, server=server, host=host, port=port)
-        talk.chat(run, system=system, temperature=temperature, max_tokens=max_tokens or 1024, quiet=quiet)
+        most = max_tokens or 1024
+        talk.chat(run, system=system, temperature=temperature, max_tokens=most, seed=seed, quiet=quiet)
         return 0
     from datatools.report.progress import Progress
     from trainers.predict import PredictSettings, predict

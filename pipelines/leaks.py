@@ -16,7 +16,7 @@ from datatools.io.files import discover
 from datatools.io.source import Fault
 from datatools.report.progress import Progress
 
-TURNS = ("messages", "prompt", "chosen", "rejected")  # columns of turns, of conversations and of pairs
+PAIR = ("prompt", "chosen", "rejected")  # columns of turns; of a conversation it is `messages`
 
 
 def digest_of(files: Sequence[str]) -> str:
@@ -63,8 +63,7 @@ def without_leaks(table: pa.Table, exams: decontaminate.Index | None) -> tuple[p
     """
     if exams is None or not table.num_rows:
         return table, []
-    # `prompt` holds turns in a pair, the name of a prompt in a conversation.
-    said = [field.name for field in table.schema if field.name in TURNS and pa.types.is_list(field.type)]
+    said = ["messages"] if "messages" in table.column_names else list(PAIR)
     rows = table.select(["id", "source", *said]).to_pylist()
     texts = ["\n".join(turn["content"] for name in said for turn in row[name]) for row in rows]
     found = decontaminate.leaks(texts, exams)
