@@ -25,11 +25,17 @@ _FLAVOURS = re.compile(
 _CHANNELS = re.compile(
     "(?<!当)[归入](?P<channels>(?:[肝心脾肺肾胃胆、，,和及与]|小肠|大肠|膀胱|三焦|心包|经){1,24}?经)(?![络脉期血])"
 )
+# English texts gloss their names: Mahuang Tang (麻黄汤) is read by what stands in the brackets.
+_GLOSSED = re.compile("(?:[A-Z][A-Za-z'-]* ){0,3}[A-Za-z][A-Za-z'-]* ?\\(([\u4e00-\u9fff]{2,12})\\)")
 _CHANNEL = re.compile("小肠|大肠|膀胱|三焦|心包|[肝心脾肺肾胃胆]")
 _COMPOSED = re.compile(
     "由[^。]{0,4}$|组成(?:为|是|有|包括|中?含有?|中?有)?[:：]?$|(?:含有|包含|包括|药物(?:有|为)?|方中(?:有|用))[:：]?[^。；\n]{0,4}$|(?:处方|用药|组成|药物)[:：]\\s*$"
+    r"|(?i:\bconsists? of|(?:made|composed|made up) of|\bcontains?|\bcomprises?|\bincludes?|\bingredients:?)[^.;\n]{0,14}$"
 )
-_NEGATED = re.compile("不(?:含|用|包括|属于|归|入)|没有|并非|不是|未(?:用|含)|无|去|减|加|改|除|错误|代|而非|有别于")
+_NEGATED = re.compile(
+    "不(?:含|用|包括|属于|归|入)|没有|并非|不是|未(?:用|含)|无|去|减|加|改|除|错误|代|而非|有别于"
+    r"|(?i:\bnot\b|n't\b|\bwithout\b|\binstead\b|\bomit|\bremov|\breplac|\badd)"
+)
 _THERAPY = re.compile("(?:治(?:宜|以|法(?:为|是|[:：])|则(?:为|[:：]))|宜)(?P<therapy>[\u4e00-\u9fff]{4,8})")
 _SIDES = {
     **dict.fromkeys("大寒 寒 微寒 凉".split(), "cold"),
@@ -73,7 +79,7 @@ def claims(answer: str, known: Known, lexicon: Lexicon) -> Claims:
     >>> claims("麻黄汤由麻黄、桂枝、大黄组成。", graph, shipped())
     Claims(true=2, contradicted=('麻黄汤+大黄',), unknown=0)
     """
-    answer = nfkc(answer)
+    answer = _GLOSSED.sub(r" \1", nfkc(answer))
     mentions = lexicon.find(answer)
     found = [*_herbs(answer, mentions, known), *_properties(answer, mentions, known), *_therapies(answer, known)]
     wrong = tuple(dict.fromkeys(words for words, holds in found if holds is False))

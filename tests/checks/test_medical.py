@@ -184,6 +184,14 @@ def test_two_turns_of_one_side_are_out_of_order() -> None:
         ("风寒感冒证治宜辛温解表。", 1, (), 0),
         ("风寒感冒证治宜滋阴降火。", 0, ("风寒感冒证:滋阴降火",), 0),
         ("当归性温。", 0, (), 1),
+        (
+            "Mahuang Tang (麻黄汤) consists of Ma Huang (麻黄), Gui Zhi (桂枝) and rhubarb (大黄).",
+            2,
+            ("麻黄汤+大黄",),
+            0,
+        ),
+        ("The decoction (麻黄汤) is made of ephedra (麻黄), cinnamon twig (桂枝), apricot kernel (苦杏仁).", 3, (), 0),
+        ("Mahuang Tang (麻黄汤) does not contain Da Huang (大黄).", 0, (), 0),
         ("今天天气不错。", 0, (), 0),
     ],
 )
