@@ -154,7 +154,7 @@ class Rounds:
         """Take what a round kept, and what failed in it, off what is missing."""
         parts = Parts(self._work, [key], "rows")
         if self._near is None:  # the order of the first round's trigrams serves for all
-            self._near = NearIndex(NEAR, gram_counts(_questions(parts)))
+            self._near = self._writer.near = NearIndex(NEAR, gram_counts(_questions(parts)))
         for _, table in parts.batches(["id", "source", "messages", "subject", "subject_type"]):
             table, leaked = without_leaks(table, self._exams)
             self._left_out.update((row["id"], row) for row in leaked)

@@ -16,6 +16,7 @@ from datatools.checks.drugs import unlisted_drugs
 from datatools.checks.leakage import leakage
 from datatools.checks.medical import ANY_QUESTION, check_conversation
 from datatools.graph.graph import LABELS
+from datatools.graph.near import NEAR, NearIndex
 from datatools.graph.plan import FREE, MATERIAL, TASKS, UNANSWERABLE, VOICES, Plan, lines
 from datatools.graph.question import core_of
 from datatools.llm.errors import Failure
@@ -32,10 +33,11 @@ from prompts.load import load as load_prompt
 
 QUESTION_TOKENS = 60.0  # of a reply that is an instruction, and of an answer at least; assumed
 TRIES = 2  # a reply that fails a check is asked for once more
+NEAR_RULE = "near_duplicate"
 # What is wrong beyond use: dropped when the second try has it too. What else fires stays in `flags`.
 _BROKEN = frozenset(
     ("empty", "truncated", "wrong_language", "leakage", "repetition", "too_short", "too_long", "url_not_in_source")
-) | frozenset(("number_not_in_source", "unsupported", "claim_contradicts_graph", "off_subject"))
+) | frozenset(("number_not_in_source", "unsupported", "claim_contradicts_graph", "off_subject", NEAR_RULE))
 UNDECLINED = "answered_unanswerable"
 _MAY_BE_WRONG = frozenset(("editing", "unanswerable"))  # the question holds what is not so, on purpose
 _MENDED = re.compile("误|错|改|不符|应为|应作|更正|(?i:mistake|wrong|correct|chang|instead|should)")
@@ -83,6 +85,7 @@ class Writer:
 
     def __init__(self, settings: TcmAskSettings, loaded: Loaded) -> None:
         self.loaded = loaded
+        self.near: NearIndex | None = None  # instructions of the rounds before: an answer to such a one is not paid for
         self._settings = settings
         self._prompts: dict[str, Prompt] = {
             step: load_prompt("tcm", step, settings.language, "other", settings.prompts)
@@ -129,6 +132,8 @@ class Writer:
             checked = (
                 self._check(plan, shown, question, text, reply) if question else self._check_question(plan, shown, text)
             )
+            if not question and self.near is not None and self.near.find(text) is not None:
+                checked = Checked(checked.values, (*checked.flags, NEAR_RULE))
             if best is None or _worth(checked) < _worth(best[1]):
                 best = text, checked
             if not checked.flags:
@@ -138,7 +143,10 @@ class Writer:
         if rule := next((flag for flag in checked.flags if flag in _BROKEN), ""):
             value = checked.values.get(_VALUES.get(rule, ""))
             value = None if value is None else float(value)
-            made.drop(plan.id, plan.facts[0].triple.source, step, rule, text, value=value)
+            more: dict[str, Any] = {"value": value}
+            if rule == NEAR_RULE and self.near is not None and (twin := self.near.find(text)) is not None:
+                step, more = "dedupe", {"threshold": NEAR, "twin_id": twin[0], "similarity": twin[1]}
+            made.drop(plan.id, plan.facts[0].triple.source, step, rule, text, **more)
             return None
         return best
 

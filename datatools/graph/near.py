@@ -28,6 +28,8 @@ class NearIndex:
     >>> index = NearIndex(0.8, Counter())
     >>> [index.add(*pair) for pair in (("a", "大黄的功效是什么？"), ("b", "大黄的功效是什么"), ("c", "甘草味甘"))]
     [None, ('a', 1.0), None]
+    >>> index.find("甘草味甘。"), index.find("黄连")
+    (('c', 1.0), None)
     """
 
     def __init__(self, threshold: float, counts: Counter[str]) -> None:
@@ -38,8 +40,24 @@ class NearIndex:
     def add(self, name: str, text: str) -> tuple[str, float] | None:
         """Keep a question and give None; or give the name of the kept one it nearly equals, and their Jaccard."""
         found = grams(text)
+        prefix = self._prefix(found)
+        if (twin := self._find(found, prefix)) is not None:
+            return twin
+        for gram in prefix:
+            self._places.setdefault(gram, []).append(len(self._kept))
+        self._kept.append((name, found))
+        return None
+
+    def find(self, text: str) -> tuple[str, float] | None:
+        """The same without keeping anything."""
+        found = grams(text)
+        return self._find(found, self._prefix(found))
+
+    def _prefix(self, found: frozenset[str]) -> list[str]:
         ordered = sorted(found, key=lambda gram: (self._counts[gram], gram))
-        prefix = ordered[: len(found) - math.ceil(self._threshold * len(found)) + 1]
+        return ordered[: len(found) - math.ceil(self._threshold * len(found)) + 1]
+
+    def _find(self, found: frozenset[str], prefix: list[str]) -> tuple[str, float] | None:
         seen: set[int] = set()
         for gram in prefix:
             for place in self._places.get(gram, ()):
@@ -52,9 +70,6 @@ class NearIndex:
                 shared = len(found & others)
                 if shared >= self._threshold * (len(found) + len(others) - shared):
                     return twin, shared / (len(found) + len(others) - shared)
-        for gram in prefix:
-            self._places.setdefault(gram, []).append(len(self._kept))
-        self._kept.append((name, found))
         return None
 
 

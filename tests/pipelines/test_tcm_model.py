@@ -116,11 +116,23 @@ def test_near_equal_instructions_go_and_others_take_their_place(
 
 
 def test_it_stops_making_good_after_some_rounds(graph: Path, out: Path, serve: Callable[..., ModelServer]) -> None:
-    dull = serve(reply=lambda messages: "请说说麻黄汤、桂枝、石膏与黄连各自的要点，列成条目。")
-    ended = tcm(graph, out, dull, "--per-entity", 2, "--types", "方剂")
+    def dull(messages: list[Message]) -> str:
+        if messages[0]["content"].startswith(QUESTIONS):
+            return "请说说四物汤、白虎汤、二陈汤等方各自的要点，列成条目。"
+        return f"{'、'.join(COMPOSITIONS)}各有所主，不能混用，须辨证后在医师指导下使用。"
+
+    server = serve(reply=dull)
+    ended = tcm(graph, out, server, "--per-entity", 2, "--types", "方剂")
     assert ended.code == 0 and report_of(out)["tcm"]["rounds"] == 4
     coverage = report_of(out)["tcm"]["coverage"]["formula"]
     assert coverage["covered"] == 0 and set(coverage["short"]) >= {"四物汤", "白虎汤"}
+    (kept,) = rows(out)
+    twins = [row for row in rows(beside(out, "trace")) if row["rule"] == "near_duplicate"]
+    assert len(twins) > 16 and {row["twin_id"] for row in twins} == {kept["id"]}
+    assert {row["step"] for row in twins} == {"dedupe"} and {row["similarity"] for row in twins} == {1.0}
+    # In later rounds no answer is paid for to an instruction that is there already.
+    paid = [seen for seen in server.seen if not seen.body["messages"][0]["content"].startswith(QUESTIONS)]
+    assert len({seen.key for seen in paid}) <= 16
 
 
 DEFECTS = {
