@@ -245,6 +245,29 @@ def test_models_may_live_at_several_endpoints(sft: Path, out: Path, serve: Serve
     assert len(two.seen) == ROWS
 
 
+def test_a_key_is_sent_to_its_own_host_alone(sft: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-own")
+    line = ("prefer", sft, "--out", out, "--base-url", "https://one.example/v1", "--model", "a", "--pilot", 1)
+    for more in (
+        ("--judge-model", "j", "--judge-base-url", "https://two.example/v1"),
+        ("--model", "b@https://two.example/v1"),
+    ):
+        ended = here(*line, *more)
+        assert ended.code == 2 and "is not sent to two.example" in ended.line and "sk-own" not in ended.stderr
+        named = here(*line, *more, "--api-key-env", "OPENAI_API_KEY,two.example=OTHER_KEY")
+        assert named.code == 2 and "set OTHER_KEY" in named.line
+
+
+def test_a_local_judge_gets_no_key(sft: Path, out: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.ask_items import key_variable
+
+    assert key_variable("OPENAI_API_KEY", serve().url, "https://one.example/v1") == ""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-own")
+    server = serve(reply=Clinic())
+    assert prefer(sft, out, server).code == 0  # one machine: all its servers are one host
+    assert all("sk-own" in seen.headers for seen in server.seen)
+
+
 def test_one_budget_holds_for_all_models(sft: Path, out: Path, serve: Serve) -> None:
     prices = ("--price-in", 1, "--price-out", 10)
     server = serve(reply=Clinic())
