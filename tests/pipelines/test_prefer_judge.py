@@ -171,6 +171,26 @@ def test_the_judge_sees_the_source_and_the_writers_do_not(tmp_path: Path, out: P
         assert ("原书第" in json.dumps(seen.body, ensure_ascii=False)) == (seen.body["model"] == "j")
 
 
+def test_a_talk_is_compared_by_its_last_reply(tmp_path: Path, out: Path, serve: Serve) -> None:
+    said = talks(1)[0]["messages"]
+    before = [
+        {"role": "system", "content": "你在社区医院工作。"},
+        {"role": "user", "content": "您好，我来看病。"},
+        {"role": "assistant", "content": "您好，哪里不舒服？"},
+    ]
+    line = json.dumps({"messages": [*before, *said]}, ensure_ascii=False) + "\n"
+    server = serve(reply=Clinic())
+    assert prefer(write(tmp_path, {"talk.jsonl": line}) / "talk.jsonl", out, server).code == 0
+    asked = next(seen.body["messages"] for seen in server.seen if seen.body["model"] == "a")
+    assert [turn["role"] for turn in asked] == ["system", "user", "assistant", "user"]
+    assert "严谨的医学专家" in asked[0]["content"] and asked[0]["content"].endswith("你在社区医院工作。")
+    assert asked[3]["content"].startswith(said[0]["content"]) and "字）" in asked[3]["content"]
+    judged = next(seen.body["messages"][1]["content"] for seen in server.seen if seen.body["model"] == "j")
+    assert "assistant: 您好，哪里不舒服？" in judged
+    (pair,) = rows(out)
+    assert pair["prompt"] == [*before, said[0]]
+
+
 def test_the_passages_of_unify_are_the_source_of_its_rows(example_corpus: Path, tmp_path: Path, serve: Serve) -> None:
     sft, out, server = tmp_path / "sft.parquet", tmp_path / "dpo.parquet", serve()
     assert (
