@@ -664,7 +664,10 @@ def mix(
 
     without_pandas()
     parts = [parse(text) for text in inputs or ()]
-    for number, table in enumerate(() if parts else context.meta.get("tables", {}).get("sources", ()), 1):
+    listed = [] if parts else context.meta.get("tables", {}).get("sources", [])
+    if not isinstance(listed, list) or not all(isinstance(table, dict) for table in listed):
+        raise ValueError(f"--recipe {recipe}: sources must be tables, [[mix.sources]]")
+    for number, table in enumerate(listed, 1):
         parts.append(from_table(table, f"--recipe {recipe}: sources, number {number}"))
     budget = None if tokens is None else tokens_of(tokens, "--tokens")
     settings = MixSettings(tuple(parts), budget, limit, seed)
@@ -824,7 +827,8 @@ def chat(
 
         if serve:
             talk.serve(run, server=server, host=host, port=port)
-        talk.chat(run, system=system, temperature=temperature, max_tokens=max_tokens or 1024, quiet=quiet)
+        most = max_tokens or 1024
+        talk.chat(run, system=system, temperature=temperature, max_tokens=most, seed=seed, quiet=quiet)
         return 0
     from datatools.report.progress import Progress
     from trainers.predict import PredictSettings, predict

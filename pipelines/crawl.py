@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,12 +78,13 @@ def crawl(settings: CrawlSettings, out: Path, progress: Progress, *, workers: in
             progress.say(f"{host}: gave up on it ({rule}); the same line later goes on with what is left")
         for pattern, number in crawled.cut.items():
             progress.say(f"{pattern}: {number:,} more links of this pattern not followed (--max-per-pattern)")
-        journal = _last_pass(read_journal(work.path))
+        journal = _outcomes(read_journal(work.path))
         summary = Summary("crawl", list(settings.seeds), work=str(work.path), unit="pages")
         _account(summary, journal, crawled)
         lost = _lost_seeds(settings.seeds, journal, crawled)
         if len(lost) == len(set(settings.seeds)):
             if not _files(out, work):
+                discard(out, work.path)  # so that the same line asks again
                 work.forget()
             raise ValueError("no seed is left: " + "; ".join(f"{seed}: {why}" for seed, why in lost.items()))
         if lost:
@@ -168,9 +169,13 @@ def _files(out: Path, work: Work) -> list[Path]:
     return [out / name for name in names if (out / name).exists()]
 
 
-def _last_pass(journal: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the journal says of every URL, in the newest pass over it."""
-    latest = {key(line["url"]): line for line in journal if line["record"] == "page"}
+def _outcomes(journal: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What became of every URL, the last time it was asked for."""
+    wanted = ("url", "outcome", "to", "twin", "detail")  # not its links, of which there are many
+    latest: dict[str, dict[str, Any]] = {}
+    for line in journal:
+        if line["record"] == "page":
+            latest[key(line["url"])] = {name: line[name] for name in wanted if name in line}
     return list(latest.values())
 
 

@@ -149,7 +149,7 @@ def _schema(paths: Sequence[Path]) -> tuple[pa.Schema, tuple[str, ...]]:
         try:
             schema = pq.read_schema(path)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+            raise ValueError(f"{path}: no parquet file ({str(error).splitlines()[0]})") from error
         here = _record(schema, path)
         check(schema, here, path)
         if record is not None and here is not record:

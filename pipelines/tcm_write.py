@@ -12,6 +12,7 @@ import xxhash
 from datatools.checks.check import Checked, check_question
 from datatools.checks.claims import claims
 from datatools.checks.decline import declines
+from datatools.checks.drugs import unlisted_drugs
 from datatools.checks.leakage import leakage
 from datatools.checks.medical import ANY_QUESTION, check_conversation
 from datatools.graph.graph import LABELS
@@ -39,6 +40,7 @@ UNDECLINED = "answered_unanswerable"
 _MAY_BE_WRONG = frozenset(("editing", "unanswerable"))  # the question holds what is not so, on purpose
 _MENDED = re.compile("误|错|改|不符|应为|应作|更正|(?i:mistake|wrong|correct|chang|instead|should)")
 _FROM_A_PATIENT = frozenset(("consultation", "recommendation", "unanswerable"))  # elsewhere a case is told
+_APOLOGIES = ("抱歉", "很抱歉", "对不起", "I'm sorry", "I am sorry")
 _SHORT = frozenset(("title", "classification", "qa", "extraction"))
 _SHORT_ANSWER = replace(ANY_QUESTION, answer_zh=(1, 3200), answer_en=(2, 12000))
 # The flag of a dropped row, and which value of the checks it is about.
@@ -195,16 +197,23 @@ class Writer:
             limits=_SHORT_ANSWER if plan.task in _SHORT else ANY_QUESTION,
         )  # fmt: skip
         values, flags = dict(checked.values), list(checked.flags)
+        if drugs := unlisted_drugs(answer, said):  # medicines by trade name and the ends of generic names
+            values["entities_missing"] += len(drugs)
+            flags += [] if "unsupported_entity" in flags else ["unsupported_entity"]
         if plan.task in FREE and "unsupported" in flags:
             flags.remove("unsupported")
         if plan.task not in _FROM_A_PATIENT and "red_flag_without_advice" in flags:
             flags.remove("red_flag_without_advice")
         if plan.sort:
-            # 我不能判断 is a leak elsewhere; here it is what has to be said.
-            leaks = [phrase for phrase in leakage(question, answer, said) if not declines(phrase)]
+            # 我不能判断 is a leak elsewhere; here it is what has to be said, without the apology of a machine.
+            leaks = [
+                phrase
+                for phrase in leakage(question, answer, said)
+                if not declines(phrase) or phrase.startswith(_APOLOGIES)
+            ]
             values["leakage"] = len(leaks)
             flags = [flag for flag in flags if flag != "leakage" or leaks]
-            if not declines(answer, plan.premise[1]):
+            if not declines(_without(plan, answer), plan.premise[1]):
                 flags.append(UNDECLINED)
         if "claim_contradicts_graph" in flags:
             wrong = self._contradicted(plan, question, answer)
@@ -268,6 +277,14 @@ def _variables(
         "sort": sort,
         "premise": premise,
     }
+
+
+def _without(plan: Plan, answer: str) -> str:
+    """The answer without what it quotes of the facts: 不能见物 of a disease declines nothing."""
+    for fact in plan.facts:
+        if len(fact.tail) > len(plan.premise[1]) and fact.kind.prose:
+            answer = answer.replace(fact.tail, "")
+    return answer
 
 
 def _worth(checked: Checked) -> tuple[bool, int]:

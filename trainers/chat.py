@@ -18,19 +18,22 @@ HELP = "/new begins anew, /system TEXT sets the system message, /exit or Ctrl-D 
 SERVERS = ("auto", "vllm", "transformers")
 
 
-def chat(run: str, *, system: str | None, temperature: float, max_tokens: int, quiet: bool = False) -> None:
+def chat(
+    run: str, *, system: str | None, temperature: float, max_tokens: int, seed: int = 0, quiet: bool = False
+) -> None:
     """Read questions line by line and print answers as they come, until the input ends.
 
     Answers go to stdout, all else to stderr, so that `datatools chat RUN < questions.txt > answers.txt` works.
     """
+    import torch
+
     talk = Talk(run, system, temperature, max_tokens)
+    torch.manual_seed(seed)
     asking = sys.stdin.isatty()
     if not quiet:
         print(f"chat: {run}; {HELP}", file=sys.stderr)
     while True:
-        if asking:
-            print("› ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
+        line = _typed() if asking else sys.stdin.readline()
         if not line or line.strip() == "/exit":
             return
         words = line.strip()
@@ -44,6 +47,17 @@ def chat(run: str, *, system: str | None, temperature: float, max_tokens: int, q
             for piece in talk.answer(words):
                 print(piece, end="", flush=True)
             print(flush=True)
+
+
+def _typed() -> str:
+    """A line from the terminal, with its history and arrow keys; empty at the end of the input."""
+    import readline  # noqa: F401 # input() uses it once it is loaded
+
+    try:
+        return input("› ") + "\n"
+    except EOFError:
+        print(file=sys.stderr)
+        return ""
 
 
 class Talk:

@@ -136,7 +136,7 @@ def _trainer(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any]:
             args=config,
             train_dataset=data,
             processing_class=tokenizer,
-            peft_config=adapter_of(settings, plan, tokenizer, min(known, before)) if known else None,
+            peft_config=adapter_of(settings, plan, tokenizer, min(known, before), model) if known else None,
             **more,
         )
     except (TypeError, ValueError) as error:
@@ -145,7 +145,7 @@ def _trainer(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any]:
         raise
     head = trainer.model.get_output_embeddings() if known else None
     if head is not None and not hasattr(head, "bias"):
-        head.bias = None  # the fused loss asks for it, and peft's wrapper around a tied head has none
+        head.bias = None  # the fused loss asks for it, and peft's wrapper around a head with new tokens has none
     for callback in (transformers.PrinterCallback, transformers.ProgressCallback):
         trainer.remove_callback(callback)
     return trainer, tokenizer
@@ -176,6 +176,7 @@ def _config(out: Path, settings: TrainSettings, plan: Plan, known: set[str]) -> 
         "report_to": list(settings.report_to) or "none",
         "dataloader_num_workers": 0 if cpu else 2,
         "neftune_noise_alpha": settings.neftune,
+        "ddp_find_unused_parameters": False,
         "remove_unused_columns": stage.rows != "prompts",
         **({"use_cpu": True, "ddp_backend": "gloo"} if cpu and plan.processes > 1 else {}),
     }

@@ -243,12 +243,13 @@ def _fit(out: Path, plan: Plan, progress: Progress) -> None:
     if plan.processes == 1:
         fit(out, progress)
         return
-    words = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(plan.processes)]
-    if plan.precision == "fp32":
-        words += ["--cpu", "--num_machines", "1", "--mixed_precision", "no"]
+    if plan.precision == "fp32":  # accelerate would ask for MPI where there is no GPU
+        words = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(plan.processes)]
     else:
-        words += ["--config_file", str(Path(__file__).parent / "launch" / f"{plan.launch}.yaml")]
-    words += ["-m", "trainers.fit", str(out)] + (["--quiet"] if progress.quiet else [])
+        configuration = Path(__file__).parent / "launch" / f"{plan.launch}.yaml"
+        words = ["accelerate.commands.launch", "--config_file", str(configuration)]
+        words += ["--num_processes", str(plan.processes)]
+    words = [sys.executable, "-m", *words, "-m", "trainers.fit", str(out)] + (["--quiet"] if progress.quiet else [])
     said = out / "error.txt"
     said.unlink(missing_ok=True)
     # In a session of its own, so that Ctrl-C comes once and by us: its ranks finish the step and save.

@@ -10,6 +10,7 @@ from protego import Protego
 from scrapy import Request
 
 from datatools.crawl.frontier import Pace
+from datatools.crawl.headers import location
 from datatools.crawl.limits import Refused, unpacked
 from datatools.crawl.network import PASSING, why
 from datatools.crawl.retry import put_off
@@ -71,9 +72,9 @@ class Robots:
                     return None
                 await self._site.rest(max(wait, pace.delay))
                 continue
-            if status in (301, 302, 303, 307, 308) and response.headers.get("Location"):
+            if status in (301, 302, 303, 307, 308) and location(response.headers):
                 redirects += 1
-                target = normalise(urljoin(url, response.headers["Location"].decode("latin-1")))
+                target = normalise(urljoin(url, location(response.headers)))
                 if target is None or redirects > REDIRECTS:
                     return None
                 url = target

@@ -111,7 +111,10 @@ class Site:
                 self.dropped[rule] += 1
                 return
         self.patterns[shape] += 1
-        self.frontier.push(link)
+        if gave_up := self.given_up.get(host_of(link.url)):
+            self.errors[_left(gave_up)] += 1
+        else:
+            self.frontier.push(link)
 
     def offer_sitemaps(self, urls: Iterable[str]) -> None:
         """Queue the sitemaps that a robots.txt names."""
@@ -245,8 +248,7 @@ class Site:
         """Ask a host for nothing more in this run; a later one goes on with what is left."""
         self.given_up[host] = rule
         left = self.frontier.drop(host) + extra
-        robots = rule.startswith("robots_unreachable")
-        self.errors["robots_unreachable" if robots else "host_unavailable"] += left
+        self.errors[_left(rule)] += left
 
     def _redirect(self, link: Link, exchange: warc.Exchange) -> None:
         said = next((value for name, value in exchange.headers if name.lower() == "location"), "")
@@ -307,3 +309,8 @@ class Site:
         else:
             self.errors[outcome] += 1
         self._follow(line)
+
+
+def _left(why: str) -> str:
+    """What pages are counted as that are left for another run, because their host was given up."""
+    return "robots_unreachable" if why.startswith("robots_unreachable") else "host_unavailable"

@@ -10,6 +10,7 @@ from scrapy import Request, Spider, signals
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.exceptions import StopDownload
 
+from datatools.crawl.headers import pairs
 from datatools.crawl.limits import Refused, is_text
 from datatools.crawl.network import why
 from datatools.crawl.settings import HOSTS_AT_ONCE, MAX_BODY, MAX_ROBOTS
@@ -135,9 +136,9 @@ class SiteSpider(Spider):
         exchange = Exchange(
             request.meta["link"].url,
             datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            _pairs(request.headers),
+            pairs(request.headers),
             response.status,
-            _pairs(response.headers),
+            pairs(response.headers),
             response.body,
             response.protocol or "HTTP/1.1",
             str(response.ip_address or ""),
@@ -162,16 +163,6 @@ class SiteSpider(Spider):
                 self.site.lost(link, *why(link.url, error, self.site.refused))
         except Exception as problem:
             self.site.crash(problem)
-
-
-def _pairs(headers: Any) -> list[tuple[str, str]]:
-    """Headers as they were sent, each value on its own."""
-    return [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, values in headers.items()
-        for value in values
-        if value
-    ]
 
 
 def scrapy_settings(site: Site) -> dict[str, Any]:

@@ -170,18 +170,17 @@ class Store:
             self._log.close()
 
 
-def read_journal(work: Path) -> list[dict[str, Any]]:
-    """The lines of a store's journal; none where there is none."""
+def read_journal(work: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a store's journal, one by one; none where there is none."""
     path = work / JOURNAL
-    if not path.exists():
-        return []
-    with path.open("rb") as log:
-        return list(_whole_lines(log))
+    if path.exists():
+        with path.open("rb") as log:
+            yield from _whole_lines(log)
 
 
 def discard(folder: Path, work: Path) -> None:
     """Delete a crawl: its journal and the WARC files that it names."""
-    for line in read_journal(work):
+    for line in list(read_journal(work)):
         if line["record"] == "file":
             (folder / line["warc"]).unlink(missing_ok=True)
     (work / JOURNAL).unlink(missing_ok=True)

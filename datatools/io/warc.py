@@ -18,6 +18,7 @@ from typing import IO, Any, cast
 import xxhash
 
 from datatools.io.html import decoded_page, read_page
+from datatools.io.read import describe, is_broken_input
 from datatools.io.source import Fault, Read, ReadOptions, Source
 from datatools.io.text import encoding_meta
 from schemas.document import Document
@@ -126,8 +127,10 @@ def _page(record: Any) -> Page | None:
         body = _body(record)
         content = xxhash.xxh3_128_hexdigest(body)
         return Page(url, time, content, tuple(_documents(url, time, body, media, charset)))
-    except (ValueError, OSError, EOFError, zlib.error, ArithmeticError) as error:
-        return Page(url, time, "", (Fault(url, f"{type(error).__name__}: {error}"[:300], "unreadable_page"),))
+    except Exception as error:
+        if not is_broken_input(error):
+            raise
+        return Page(url, time, "", (Fault(url, describe(error), "unreadable_page"),))
 
 
 def _media(content_type: str) -> str:

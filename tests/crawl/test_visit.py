@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datatools.crawl.limits import Refused
 from datatools.crawl.visit import visit
@@ -55,6 +59,14 @@ def test_robots_tags_are_obeyed(head: str, headers: dict[str, str], outcome: str
 
 def test_plain_text_can_be_tagged_too() -> None:
     assert seen("x", Content_Type="text/plain", X_Robots_Tag="noindex").outcome == "noindex"
+
+
+@given(st.binary(max_size=300), st.sampled_from(["text/html", "text/html; charset=gbk", "text/plain", "text/xml", ""]))
+def test_any_bytes_are_a_page_or_refused(body: bytes, kind: str) -> None:
+    for start in (b"", b"<html><a href=", b"<?xml version='1.0'?><urlset><loc>", b'<meta charset="'):
+        for sitemap in (False, True):
+            with suppress(Refused):
+                visit(URL, [("Content-Type", kind)], start + body, sitemap=sitemap)
 
 
 def test_sitemaps_are_told_by_what_they_hold() -> None:

@@ -179,3 +179,26 @@ def test_a_folder_of_a_crawl_is_read_from_its_documents(tmp_path: Path) -> None:
     with parquet_writer(tmp_path / "documents.trace.parquet", DOCUMENT):
         pass
     assert [source.name for source in discover([str(tmp_path)])[0]] == ["documents.parquet"]
+
+
+STRANGE = [
+    b"<",
+    b"<!---->",
+    b"\0" * 50,
+    b"\xff\xfe",
+    b"<html>",
+    b"%PDF-1.4 broken",
+    b"\x1f\x8b\x08",
+    b"]]>",
+    b"<?xml",
+    b"&#0;",
+]
+
+
+@pytest.mark.parametrize(
+    "media", ["text/html", "text/plain", "application/xml", "application/pdf", "", "text/html; charset=x"]
+)
+def test_no_page_ends_the_reading_of_a_file(tmp_path: Path, media: str) -> None:
+    pages = [(f"http://a.cn/{number}", body, {"Content_Type": media}) for number, body in enumerate(STRANGE)]
+    pages.append(("http://a.cn/last", html("最后").encode(), {}))
+    assert documents(archive(tmp_path / "a.warc.gz", pages))[-1].title == "最后"

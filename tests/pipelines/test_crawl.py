@@ -88,6 +88,11 @@ def calendar(path: str) -> Any:
     return None
 
 
+def raw(text: str, encoding: str) -> str:
+    """Text whose bytes in some encoding go into a header as they are."""
+    return text.encode(encoding).decode("latin-1")
+
+
 def everything(other: WebSite, private: WebSite) -> dict[str, Any]:
     """A site with every difficulty."""
     session = "9f86d081884c7d659a2feaa0c55ad015"
@@ -95,7 +100,7 @@ def everything(other: WebSite, private: WebSite) -> dict[str, Any]:
         "首页",
         "/ok", "/ok#part", "/ok?utm_source=feed", f"/ok;jsessionid={session}", f"/ok?PHPSESSID={session}",
         "/secret/page", "/noindex", "/nofollow", "/header-noindex", "/header-otherbot", "/rel",
-        "/loop1", "/chain0", "/to-private", "/to-file", "/moved", private.url("/direct"), other.url("/"),
+        "/loop1", "/to-cn", "/chain0", "/to-private", "/to-file", "/moved", private.url("/direct"), other.url("/"),
         "/slow", "/endless", "/bomb", "/small-bomb", "/broken", "/brotli", "/short", "/empty", "/picture",
         "/report.jpg", "/busy429", "/busy503", "/busydate", "/dead", "/copy1", "/copy2", "/plain.txt",
         "/base/page", "/refresh",
@@ -124,6 +129,8 @@ def everything(other: WebSite, private: WebSite) -> dict[str, Any]:
         **{f"/chain{hop}": Answer("", 301, {"Location": f"/chain{hop + 1}"}) for hop in range(20)},
         "/to-private": Answer("", 302, {"Location": private.url("/metadata")}),
         "/to-file": Answer("", 302, {"Location": "file:///etc/passwd"}),
+        "/to-cn": Answer("", 302, {"Location": raw("/到了", "utf-8"), "X-Name": raw("中", "gbk")}),
+        "/%E5%88%B0%E4%BA%86": html("Chinese path"),
         "/moved": Answer("", 301, {"Location": "/arrived"}),
         "/arrived": html("到了"),
         "/slow": Answer(write=drip),
@@ -244,7 +251,7 @@ def test_redirects_end(difficult: Crawl) -> None:
     assert outcomes["/loop1"] == outcomes["/loop2"] == "redirect"
     assert outcomes["/chain10"] == "redirect_limit" and "/chain11" not in outcomes
     assert outcomes["/to-file"] == "bad_redirect"
-    assert "/arrived" in difficult.documents
+    assert {"/arrived", "/%E5%88%B0%E4%BA%86"} <= set(difficult.documents)
 
 
 def test_slow_endless_and_squeezed_pages_are_cut(difficult: Crawl) -> None:
@@ -331,6 +338,10 @@ def test_the_folder_is_read_once_by_curate_and_unify(difficult: Crawl, tmp_path:
     curated = here("curate", difficult.out, "--out", tmp_path / "c.parquet", "--rules", "none", "--json")
     assert curated.code == 0, curated.stderr
     assert curated.summary["rows_read"] == difficult.ended.summary["rows_written"]
+    alone = here(
+        "curate", *difficult.out.glob("*.warc.gz"), "--out", tmp_path / "w.parquet", "--rules", "none", "--json"
+    )
+    assert alone.code == 0 and alone.summary["rows_read"] == curated.summary["rows_read"]
     pairs = here("unify", difficult.out, "--out", tmp_path / "sft.parquet", "--json")
     assert pairs.code == 0 and pairs.summary["rows_written"] > 5
     assert all(row["source"].startswith("http://127.0.0.") for row in rows(tmp_path / "sft.parquet"))
@@ -465,11 +476,14 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> Non
         ended = here("crawl", url, "--out", tmp_path / "c", *QUICK, *allowed(site))
         assert ended.code == 2 and "tls: " in ended.summary["error"] and "Traceback" not in ended.stderr
         assert site.log == []
+        line = ("crawl", url, "--out", tmp_path / "d", *QUICK, *allowed(site))
+        assert command(*line, SSL_CERT_FILE=str(certificate)).code == 0  # somebody does now
 
 
 def make_certificate(folder: Path) -> Path:
     """A certificate that signs itself."""
     from datetime import UTC, datetime, timedelta
+    from ipaddress import ip_address
 
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -478,7 +492,10 @@ def make_certificate(folder: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.4")])
     now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.4"))])
+    builder = x509.CertificateBuilder().add_extension(address, critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
     path = folder / "certificate.pem"
     private = key.private_bytes(
@@ -494,3 +511,39 @@ def test_the_command_shows_what_it_does(tmp_path: Path) -> None:
         assert ended.code == 0, ended.stderr
         assert "2 rows from 2 pages" in ended.stdout and "fetched  2 pages" in ended.stdout
         assert "Traceback" not in ended.stderr and "Warning" not in ended.stderr
+
+
+def test_a_crawl_that_got_nothing_asks_again(tmp_path: Path) -> None:
+    pages: dict[str, Any] = {"/": Answer("", 404)}
+    with WebSite("127.0.0.4", pages) as site:
+        line = ("crawl", site.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
+        assert here(*line).code == 2
+        pages["/"] = html("x", head='<meta name="robots" content="noindex">')
+        ended = here(*line)
+        assert ended.code == 0 and ended.summary["rows_written"] == 0 and ended.summary["dropped"] == {"noindex": 1}
+        assert rows(tmp_path / "c" / "documents.parquet") == []
+
+
+def test_a_host_that_says_to_come_back_much_later_is_left_for_another_run(tmp_path: Path) -> None:
+    pages: dict[str, Any] = {
+        "/": html("x", "/a", "/b"),
+        "/a": Answer("", 429, {"Retry-After": "7200"}),
+        "/b": html("b"),
+    }
+    with WebSite("127.0.0.4", pages) as site:
+        line = ("crawl", site.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
+        ended = here(*line)
+        assert ended.code == 3 and ended.summary["failed"] == {"host_unavailable": 2}
+        assert site.asked() == ["/robots.txt", "/", "/a"]
+        pages["/a"] = html("a")
+        assert here(*line).code == 0
+        assert site.asked()[3:] == ["/robots.txt", "/a", "/b"]
+
+
+def test_a_host_that_turns_us_away_is_left_alone(tmp_path: Path) -> None:
+    links = [f"/page-{number}" for number in "abcdefghijklmnopqrst"]
+    pages: dict[str, Any] = {"/": html("x", *links), **{link: Answer("", 403) for link in links}}
+    with WebSite("127.0.0.4", pages) as site:
+        ended = here("crawl", site.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
+        assert ended.code == 3 and ended.summary["failed"] == {"host_unavailable": 10}
+        assert ended.summary["dropped"] == {"http_403": 10} and len(site.asked("/page")) == 10

@@ -19,8 +19,8 @@ from tests.crawl.web_server import Answer, WebSite, html
 from tests.pipelines.command import AILMENTS, HERBS, command, rows, started, until
 from tests.pipelines.command import ended as ended_of
 
-PAGES = int(os.environ.get("DATATOOLS_CRAWL_PAGES", "200"))  # of both sites together
-KILLS = int(os.environ.get("DATATOOLS_CRAWL_KILLS", "5"))
+PAGES = int(os.environ.get("DATATOOLS_CRAWL_PAGES", "120"))  # of both sites together
+KILLS = int(os.environ.get("DATATOOLS_CRAWL_KILLS", "4"))
 
 
 def stored(out: Path) -> set[str]:

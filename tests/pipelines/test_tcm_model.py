@@ -15,6 +15,7 @@ from datatools.graph.plan import TASKS
 from prompts.load import SHIPPED
 from schemas.conversation import CONVERSATION, TCM_CONVERSATION
 from schemas.fields import check
+from tests.graph.test_questions import COMPOSITIONS
 from tests.llm.clinic import Clinic
 from tests.llm.model_server import Message, ModelServer, planned
 from tests.llm.tcm_writer import QUESTIONS
@@ -127,6 +128,7 @@ DEFECTS = {
     "incompatible_herbs": ("incompatible:", "number_not_in_source"),
     "answers_unanswerable": ("answered_unanswerable",),
     "wrong_dose": ("number_not_in_source", "dose_out_of_range"),
+    "invented_drug": ("unsupported_entity", "number_not_in_source"),
     "leakage": ("leakage",),
     "truncated": ("truncated",),
     "wrong_language": ("wrong_language",),
@@ -236,6 +238,23 @@ def test_exam_items_are_kept_out_and_made_good(
     leaked = [row for row in rows(beside(out, "trace")) if row["rule"] != "near_duplicate"]
     assert [(row["step"], row["rule"]) for row in leaked] == [("decontaminate", "leak")]
     assert report_of(out)["tcm"]["coverage"]["formula"]["short"] == {}
+
+
+@pytest.mark.parametrize("order", ["{0}\t{1}\t{2}", "{0}\t{2}\t{1}"], ids=["relation second", "relation last"])
+def test_triples_in_either_order_are_one_graph(out: Path, tmp_path: Path, server: ModelServer, order: str) -> None:
+    path = tmp_path / "kg.tsv"
+    lines = [order.format(name, "组成", herb) for name, herbs in COMPOSITIONS.items() for herb in herbs.split()]
+    path.write_text("\n".join(lines), "utf-8")
+    assert tcm(path, out, server, "--per-entity", 1).code == 0
+    found = {(row["triples"][0]["head"], row["triples"][0]["relation"]) for row in rows(out)}
+    assert {head for head, _ in found} <= set(COMPOSITIONS) and {relation for _, relation in found} == {"组成"}
+    assert set(report_of(out)["tcm"]["coverage"]) == {"formula", "herb"}
+
+
+def test_a_broken_graph_stops_before_any_call(graph: Path, out: Path, server: ModelServer) -> None:
+    (graph / "more.json").write_text('[{"name": "麻黄",}]', "utf-8")
+    ended = tcm(graph, out, server)
+    assert ended.code == 2 and "more.json:1: not JSON" in ended.line and server.seen == []
 
 
 def test_limit_and_types(graph: Path, out: Path, server: ModelServer) -> None:

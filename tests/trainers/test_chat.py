@@ -204,6 +204,14 @@ def test_the_terminal_streams_and_remembers(run: Path, monkeypatch: pytest.Monke
     assert ended.stdout.count(answer) == 2 and "/new begins anew" in ended.stderr
 
 
+def test_the_terminal_draws_by_the_seed(run: Path, monkeypatch: pytest.MonkeyPatch):
+    said = []
+    for seed in (0, 0, 1):
+        monkeypatch.setattr("sys.stdin", io.StringIO("感冒了怎么办？\n"))
+        said.append(here("chat", run, "--max-tokens", 12, "--temperature", 1, "--seed", seed).stdout)
+    assert said[0] == said[1] != said[2]
+
+
 def test_answers_come_in_pieces_and_turns_stay(run: Path):
     talk = Talk(str(run), None, 0.0, 24)
     first = list(talk.answer(QUESTIONS[1]))

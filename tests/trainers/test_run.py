@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.command import here, write
+from tests.pipelines.command import AILMENTS, here, write
 from tests.trainers import small
 from tests.trainers.conftest import says, user, write_rows
 from trainers import manifest
@@ -226,20 +227,21 @@ def test_from_a_folder_of_text_to_a_model_that_answers(tmp_path: Path):
 
     herbs = "甘草 茯苓 白术 人参 黄芪 当归 川芎 白芍 陈皮 半夏".split()
     sections = ("功效", "主治", "用法", "禁忌", "性味")
+    draw = random.Random(0)
     pages = {}
-    for place, herb in enumerate(herbs):
-        said = "，每日{0}克水煎温服，连服七日为一个疗程，第{0}条。"
-        parts = [f"## {name}\n\n{herb}的{name}{said.format(place * 5 + n)}" for n, name in enumerate(sections)]
+    for herb in herbs:
+        said = [f"{herb}治{'、'.join(draw.sample(AILMENTS, 3))}，每日{draw.randint(2, 99)}克水煎服。" for _ in sections]
+        parts = [f"## {name}\n\n{text}" for name, text in zip(sections, said, strict=True)]
         pages[f"{herb}.md"] = "\n\n".join([f"# {herb}", *parts])
     made = here("unify", write(tmp_path / "text", pages), "--out", tmp_path / "sft.parquet", "--no-curate")
     assert made.code == 0, made.stderr
     pairs = pq.read_table(tmp_path / "sft.parquet")["messages"].to_pylist()
     assert len(pairs) == 50
-    words = small.tokenizer(lines=tuple(pages.values()), words=700)
+    words = small.tokenizer(lines=tuple(pages.values()), words=400)
     words.save_pretrained(tmp_path / "base")
     small.model(words=len(words), hidden=128).save_pretrained(tmp_path / "base")
     out = tmp_path / "run"
-    more = ["--epochs", "40", "--batch-size", "5", "--learning-rate", "4e-3", "--save-steps", "400", "--quiet"]
+    more = ["--epochs", "40", "--batch-size", "5", "--learning-rate", "2e-3", "--save-steps", "400", "--quiet"]
     done = here("train", tmp_path / "sft.parquet", "--model", tmp_path / "base", "--out", out, *more)
     assert done.code == 0, done.stderr
     assert read(out)[-1]["loss"] < 0.1

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.command import Ended, here, killed_when, started
+from tests.pipelines.command import Ended, ended, here, killed_when, started, until
 from tests.trainers.conftest import says, user, write_rows
 from trainers import checkpoints, fit, manifest
 from trainers.metrics import read
@@ -124,6 +124,23 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert done.code == 0, done.stderr
     assert f"goes on from {last.name}" in done.stderr
     assert_same(out, uninterrupted)
+
+
+def test_two_processes_stop_behind_the_same_step_and_go_on(rows: Path, model: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    words = [*line(rows, model, out), "--processes", 2]
+    process = started(*words)
+    assert until(process, at_step(out, 5))
+    process.terminate()
+    stopped = ended(process)
+    assert stopped.code == 130, stopped.stderr
+    last = checkpoints.newest(out)
+    assert last is not None
+    assert checkpoints.step_of(last) == read(out)[-1]["step"] >= 5
+    done = ended(started(*words))
+    assert done.code == 0, done.stderr
+    assert [one["step"] for one in read(out)] == list(range(1, STEPS + 1))
+    assert (out / "model.safetensors").exists()
 
 
 def test_what_was_never_finished_is_skipped(rows: Path, model: Path, uninterrupted: Path, tmp_path: Path):

@@ -165,9 +165,9 @@ def test_what_cannot_be_is_said(corpus: Path, tmp_path: Path):
         extend(model, words, corpus, 5)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_run_learns_the_new_tokens(corpus: Path, tmp_path: Path, method: str):
-    base, run = tiny_model(tmp_path / "model"), tmp_path / "run"
+@pytest.mark.parametrize(("method", "tied"), [("full", True), ("lora", True), ("lora", False)])
+def test_a_run_learns_the_new_tokens(corpus: Path, tmp_path: Path, method: str, tied: bool):
+    base, run = tiny_model(tmp_path / "model", tied=tied), tmp_path / "run"
     rows = [
         {"messages": [{"role": "user", "content": text[:6]}, {"role": "assistant", "content": text}]}
         for text in SENTENCES
@@ -184,12 +184,13 @@ def test_a_run_learns_the_new_tokens(corpus: Path, tmp_path: Path, method: str):
     old, new = AutoTokenizer.from_pretrained(base), AutoTokenizer.from_pretrained(run)
     assert len(new) == len(old) + 80 and new.chat_template == CHATML
     # What the run began with are the means; what it left has moved, the old rows of an adapter's base have not.
-    start = AutoModelForCausalLM.from_pretrained(run / "base").get_input_embeddings().weight
+    start = AutoModelForCausalLM.from_pretrained(run / "base")
     if method == "lora":
         assert here("train", "merge", run, "--out", tmp_path / "merged").code == 0
     after = AutoModelForCausalLM.from_pretrained(tmp_path / "merged" if method == "lora" else run)
-    moved = (after.get_input_embeddings().weight != start).any(dim=1)
-    assert moved[len(old) :].any() and (method == "full" or not moved[: len(old)].any())
+    for of in ("get_input_embeddings", "get_output_embeddings"):
+        moved = (getattr(after, of)().weight != getattr(start, of)().weight).any(dim=1)
+        assert moved[len(old) :].any() and (method == "full" or not moved[: len(old)].any())
     again = here(*words)
     assert again.code == 0, again.stderr
     other = here(*words[:-2], "--max-steps", 2, "--new-tokens", 70, "--learning-rate", 0.01)
