@@ -23,7 +23,7 @@ from datatools.engine.parts import Parts
 from datatools.engine.work import Work, open_work, work_path
 from datatools.io.atomic import parquet_writer, part_writer
 from datatools.io.source import Fault
-from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key, identity
+from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key, identity, is_loopback
 from datatools.llm.errors import Failure
 from datatools.llm.journal import Journal
 from datatools.llm.runner import Runner, run_ordered
@@ -113,11 +113,11 @@ def model_of(settings: AskSettings, run: AskRun, need: str) -> Model:
     return model_at(settings.model, settings.base_url, run)
 
 
-def model_at(name: str, base_url: str | None, run: AskRun) -> Model:
+def model_at(name: str, base_url: str | None, run: AskRun, home: str | None = None) -> Model:
     """The model of this name, in this process or at an endpoint, OpenAI's where there is no other.
 
-    Made before any work begins, so that a bad setting stops at once. Raises ValueError for a key, a model or a price
-    that is not there.
+    `home` is where the job's first model is: the key is for that host, and sent to no other one. Made before any work
+    begins, so that a bad setting stops at once. Raises ValueError for a key, a model or a price that is not there.
     """
     if name.startswith(IN_PROCESS):
         from datatools.llm.transformers_model import TransformersModel  # brings torch along
@@ -128,9 +128,30 @@ def model_at(name: str, base_url: str | None, run: AskRun) -> Model:
         paid = known_price(run, name, loaded.identity)
         return Model(lambda: loaded, name, name, paid)
     url = base_url or OPENAI
-    key = api_key(run.api_key_env, url) if run.sends else ""
+    key = api_key(key_variable(run.api_key_env, url, home or url), url) if run.sends else ""
     paid = known_price(run, name, identity(url))
     return Model(lambda: Endpoint(url, name, key, run.timeout or TIMEOUT), name, url, paid)
+
+
+def key_variable(named: str, url: str, home: str) -> str:
+    """The environment variable that holds the key for a URL; "" where none is needed. ValueError where none is named.
+
+    `named` is what --api-key-env says: the variable for the host of `home`, and HOST=VARIABLE for others.
+
+    >>> key_variable("A_KEY,judge.org=B_KEY", "https://judge.org/v1", "https://api.org/v1")
+    'B_KEY'
+    """
+    first, *others = (part.strip() for part in named.split(","))
+    variables = {identity(home): first, **dict(part.split("=", 1) for part in others if "=" in part)}
+    host = identity(url)
+    if host in variables:
+        return variables[host]
+    if is_loopback(url):
+        return ""
+    raise ValueError(
+        f"the key in {first} is for {identity(home)} and is not sent to {host}: "
+        f"--api-key-env {first},{host}=VARIABLE names the variable of another"
+    )
 
 
 def judge_of(model: str | None, base_url: str | None, writers: Sequence[Model], run: AskRun) -> Model:
@@ -144,14 +165,15 @@ def judge_of(model: str | None, base_url: str | None, writers: Sequence[Model], 
                 "--judge-price-in, --judge-price-out: need --judge-model NAME, the writer has its own price"
             )
         run = replace(run, price_in=run.judge_price_in, price_out=run.judge_price_out)
+    home = next((writer.base_url for writer in writers if not writer.name.startswith(IN_PROCESS)), None)
     if model is None:
-        return writers[0] if base_url is None else model_at(writers[0].name, base_url, run)
+        return writers[0] if base_url is None else model_at(writers[0].name, base_url, run, home)
     if base_url is None:
         known = next((writer for writer in writers if writer.name == model), None)
         if known is not None:
             return known
         base_url = None if writers[0].name.startswith(IN_PROCESS) else writers[0].base_url
-    return model_at(model, base_url, run)
+    return model_at(model, base_url, run, home)
 
 
 @contextmanager

@@ -171,6 +171,26 @@ def test_the_judge_sees_the_source_and_the_writers_do_not(tmp_path: Path, out: P
         assert ("原书第" in json.dumps(seen.body, ensure_ascii=False)) == (seen.body["model"] == "j")
 
 
+def test_a_talk_is_compared_by_its_last_reply(tmp_path: Path, out: Path, serve: Serve) -> None:
+    said = talks(1)[0]["messages"]
+    before = [
+        {"role": "system", "content": "你在社区医院工作。"},
+        {"role": "user", "content": "您好，我来看病。"},
+        {"role": "assistant", "content": "您好，哪里不舒服？"},
+    ]
+    line = json.dumps({"messages": [*before, *said]}, ensure_ascii=False) + "\n"
+    server = serve(reply=Clinic())
+    assert prefer(write(tmp_path, {"talk.jsonl": line}) / "talk.jsonl", out, server).code == 0
+    asked = next(seen.body["messages"] for seen in server.seen if seen.body["model"] == "a")
+    assert [turn["role"] for turn in asked] == ["system", "user", "assistant", "user"]
+    assert "严谨的医学专家" in asked[0]["content"] and asked[0]["content"].endswith("你在社区医院工作。")
+    assert asked[3]["content"].startswith(said[0]["content"]) and "字）" in asked[3]["content"]
+    judged = next(seen.body["messages"][1]["content"] for seen in server.seen if seen.body["model"] == "j")
+    assert "assistant: 您好，哪里不舒服？" in judged
+    (pair,) = rows(out)
+    assert pair["prompt"] == [*before, said[0]]
+
+
 def test_the_passages_of_unify_are_the_source_of_its_rows(example_corpus: Path, tmp_path: Path, serve: Serve) -> None:
     sft, out, server = tmp_path / "sft.parquet", tmp_path / "dpo.parquet", serve()
     assert (
@@ -243,6 +263,29 @@ def test_models_may_live_at_several_endpoints(sft: Path, out: Path, serve: Serve
     assert prefer(sft, out, one, writers=writers).code == 0
     assert [{seen.body["model"] for seen in server.seen} for server in (one, two, three)] == [{"a"}, {"b"}, {"j"}]
     assert len(two.seen) == ROWS
+
+
+def test_a_key_is_sent_to_its_own_host_alone(sft: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-own")
+    line = ("prefer", sft, "--out", out, "--base-url", "https://one.example/v1", "--model", "a", "--pilot", 1)
+    for more in (
+        ("--judge-model", "j", "--judge-base-url", "https://two.example/v1"),
+        ("--model", "b@https://two.example/v1"),
+    ):
+        ended = here(*line, *more)
+        assert ended.code == 2 and "is not sent to two.example" in ended.line and "sk-own" not in ended.stderr
+        named = here(*line, *more, "--api-key-env", "OPENAI_API_KEY,two.example=OTHER_KEY")
+        assert named.code == 2 and "set OTHER_KEY" in named.line
+
+
+def test_a_local_judge_gets_no_key(sft: Path, out: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.ask_items import key_variable
+
+    assert key_variable("OPENAI_API_KEY", serve().url, "https://one.example/v1") == ""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-own")
+    server = serve(reply=Clinic())
+    assert prefer(sft, out, server).code == 0  # one machine: all its servers are one host
+    assert all("sk-own" in seen.headers for seen in server.seen)
 
 
 def test_one_budget_holds_for_all_models(sft: Path, out: Path, serve: Serve) -> None:
