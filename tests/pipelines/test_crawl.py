@@ -547,3 +547,10 @@ def test_a_host_that_turns_us_away_is_left_alone(tmp_path: Path) -> None:
         ended = here("crawl", site.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
         assert ended.code == 3 and ended.summary["failed"] == {"host_unavailable": 10}
         assert ended.summary["dropped"] == {"http_403": 10} and len(site.asked("/page")) == 10
+
+
+def test_a_seed_that_leads_in_a_circle_is_lost(tmp_path: Path) -> None:
+    pages = {"/": Answer("", 302, {"Location": "/a"}), "/a": Answer("", 302, {"Location": "/"})}
+    with WebSite("127.0.0.4", pages) as site:
+        ended = here("crawl", site.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
+        assert ended.code == 2 and "circle" in ended.summary["error"] and len(site.log) == 3
