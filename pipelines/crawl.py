@@ -8,52 +8,29 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from datatools.clean.language import languages
 from datatools.crawl.process import Crawled, crawl_site
 from datatools.crawl.scope import host_of, key, normalise
-from datatools.crawl.settings import CrawlSettings
+from datatools.crawl.settings import MAX_REDIRECTS, CrawlSettings
 from datatools.crawl.store import discard, read_journal
-from datatools.engine.local import run_units
-from datatools.engine.parts import Parts
-from datatools.engine.units import Unit, identity, plan
+from datatools.engine.units import identity
 from datatools.engine.work import Work, open_work
-from datatools.io.atomic import parquet_writer
-from datatools.io.files import discover, split
-from datatools.io.read import completed, describe, is_broken_input
-from datatools.io.source import Fault, ReadOptions, Source
-from datatools.io.warc import pages
+from datatools.io.files import discover
+from datatools.io.source import Fault, Source
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.inputs import FAULT_CLASSES, companions, nothing_readable
-from schemas.document import DOCUMENT, Document
-from schemas.trace import TRACE
+from pipelines.crawl_extract import VERSION, Extract, Extraction, extract, fault_row
+from pipelines.inputs import nothing_readable
 
-VERSION = 1
-SPLIT_BYTES = 1 << 20  # packed bytes of a WARC file that one worker reads: some hundred pages
-PAGES = pa.schema([pa.field(name, pa.string()) for name in ("url", "time", "content")])
-DOCUMENTS = pa.schema([*DOCUMENT, pa.field("page", pa.int64())])  # number of its page in the unit
-STREAMS = {"documents": DOCUMENTS, "pages": PAGES, "trace": TRACE}
 ARCHIVES = (".warc.gz", ".warc", ".wet.gz", ".wet", ".arc.gz", ".arc")
-BATCH = 200
 # What became of a URL that is no failure: its page is there, or another one has it.
 KEPT = ("stored", "unchanged", "redirect", "sitemap")
 # Outcomes that leave something undone which the user meant to have; the others are a rule's.
 FAILURES = ("timeout", "connection", "dns", "tls", "http_429", "http_500", "http_502", "http_503", "http_504")
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What shapes the documents made of WARC files."""
-
-    limit: int | None = None
 
 
 def crawl(settings: CrawlSettings, out: Path, progress: Progress, *, workers: int = 1, fresh: bool = False) -> Summary:
@@ -74,31 +51,21 @@ def crawl(settings: CrawlSettings, out: Path, progress: Progress, *, workers: in
             discard(out, work.path)
         progress.say(f"crawl: {len(seeds)} seeds, {settings.delay:g} s between requests to a host → {out}")
         crawled = crawl_site(settings, out, work.path, quiet=progress.quiet)
-        for host, rule in crawled.given_up.items():
-            progress.say(f"{host}: gave up on it ({rule}); the same line later goes on with what is left")
-        for pattern, number in crawled.cut.items():
-            progress.say(f"{pattern}: {number:,} more links of this pattern not followed (--max-per-pattern)")
-        journal = _outcomes(read_journal(work.path))
+        _say(crawled, progress)
+        outcomes = _outcomes(read_journal(work.path))
         summary = Summary("crawl", list(settings.seeds), work=str(work.path), unit="pages")
-        _account(summary, journal, crawled)
-        lost = _lost_seeds(settings.seeds, journal, crawled)
-        if len(lost) == len(set(settings.seeds)):
-            if not _files(out, work):
-                discard(out, work.path)  # so that the same line asks again
-                work.forget()
-            raise ValueError("no seed is left: " + "; ".join(f"{seed}: {why}" for seed, why in lost.items()))
-        if lost:
-            summary.failed["seeds"] = len(lost)
-            summary.problems += [f"{seed}: {why}" for seed, why in lost.items()]
-        withdrawn = {key(line["url"]) for line in journal if line["outcome"] == "noindex"}
+        _account(summary, outcomes, crawled)
+        if lost := _lost_seeds(settings.seeds, outcomes, crawled):
+            _tell_lost(lost, settings, out, work, summary)
+        trace = [_trace_row(line) for line in outcomes if line["outcome"] not in KEPT]
+        trace += [_pattern_row(pattern, number, settings) for pattern, number in crawled.cut.items()]
+        withdrawn = {key(line["url"]) for line in outcomes if line["outcome"] == "noindex"}
         # With its length, so that a file that has grown is another range.
         sources = [Source(str(path), path.name, "warc", "gz", 0, path.stat().st_size) for path in _files(out, work)]
-        trace = [_trace_row(line) for line in journal if line["outcome"] not in KEPT]
-        trace += [_pattern_row(pattern, number, settings) for pattern, number in crawled.cut.items()]
         # They only grow: a range that was full stays as it is, and need not be read again when the crawl goes on.
         identities = {source.path: source.name for source in sources}
         job = Extract(work, sources, identities, Extraction(), trace, withdrawn)
-        _extract(job, documents, summary, progress, workers)
+        extract(job, documents, summary, progress, workers)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 
@@ -135,8 +102,8 @@ def from_warc(
         progress.say(f"crawl: {len(sources)} WARC files, {workers} workers → {documents}")
         summary = Summary("crawl", list(files), work=str(work.path), unit="pages")
         by_path = {source.path: identities[source.name] for source in sources}
-        job = Extract(work, sources, by_path, Extraction(limit), [_fault_row(fault) for fault in faults], set())
-        _extract(job, documents, summary, progress, workers)
+        job = Extract(work, sources, by_path, Extraction(limit), [fault_row(fault) for fault in faults], set())
+        extract(job, documents, summary, progress, workers)
         if not summary.rows_read:
             raise ValueError(nothing_readable(files, faults, work, list(work.units)))
     summary.seconds = round(time.monotonic() - began, 3)
@@ -189,15 +156,36 @@ def _lost_seeds(seeds: Sequence[str], journal: Sequence[dict[str, Any]], crawled
             lost[seed] = "only http and https are crawled"
             continue
         line, hops = told.get(key(url)), 0
-        while line and line.get("to") and hops <= 20:
+        while line and line.get("to") and hops <= MAX_REDIRECTS:
             line, hops = told.get(key(line["to"])), hops + 1
-        if line is None:
+        if hops > MAX_REDIRECTS:
+            lost[seed] = "redirects in a circle"
+        elif line is None:
             reason = crawled.given_up.get(host_of(url), "")
             if reason or not crawled.stopped:
                 lost[seed] = reason or "was not asked for"
         elif line["outcome"] not in (*KEPT, "duplicate", "noindex"):
             lost[seed] = f"{line['outcome']}{': ' if line.get('detail') else ''}{line.get('detail', '')}"
     return lost
+
+
+def _tell_lost(lost: dict[str, str], settings: CrawlSettings, out: Path, work: Work, summary: Summary) -> None:
+    """Put the lost seeds into the summary. Raises ValueError where no seed is left."""
+    told = [f"{seed}: {why}" for seed, why in lost.items()]
+    if len(lost) == len(set(settings.seeds)):
+        if not _files(out, work):
+            discard(out, work.path)  # so that the same line asks again
+            work.forget()
+        raise ValueError("no seed is left: " + "; ".join(told))
+    summary.failed["seeds"] = len(lost)
+    summary.problems += told
+
+
+def _say(crawled: Crawled, progress: Progress) -> None:
+    for host, rule in crawled.given_up.items():
+        progress.say(f"{host}: gave up on it ({rule}); the same line later goes on with what is left")
+    for pattern, number in crawled.cut.items():
+        progress.say(f"{pattern}: {number:,} more links of this pattern not followed (--max-per-pattern)")
 
 
 def _account(summary: Summary, journal: Sequence[dict[str, Any]], crawled: Crawled) -> None:
@@ -231,145 +219,3 @@ def _pattern_row(pattern: str, number: int, settings: CrawlSettings) -> dict[str
     values = {"value": float(settings.max_per_pattern + number), "threshold": float(settings.max_per_pattern)}
     said = f"{number} links not followed"
     return {"id": "", "source": pattern, "step": "crawl", "rule": "max_per_pattern", "excerpt": said, **values}
-
-
-@dataclass(frozen=True)
-class Extract:
-    """What is extracted: WARC files, each with what tells its versions apart; trace rows that stand already."""
-
-    work: Work
-    sources: Sequence[Source]
-    identities: dict[str, str]  # by path
-    settings: Extraction
-    trace: list[dict[str, Any]]
-    withdrawn: set[str]  # keys of pages that their site has since asked not to keep
-
-
-def _extract(job: Extract, out: Path, summary: Summary, progress: Progress, workers: int) -> None:
-    """Make the documents of all pages in the sources, and leave out what is older, withdrawn or said twice."""
-    settings, work = job.settings, job.work
-    parts = [(part, _bytes(part)) for source in job.sources for part in split(source, SPLIT_BYTES)]
-    units = plan(parts, job.identities, f"crawl@{VERSION} {settings}")
-    tally: Counter[str] = Counter()
-    finished = units
-    if settings.limit is None:
-        with progress.bar("extracting", len(units)) as bar:
-            for _, counted in run_units(extract_unit, units, settings, work, STREAMS, workers=workers):
-                tally.update(counted)
-                bar.advance(detail=f"{tally['rows_read']:,} pages")
-    else:
-        finished = []
-        for unit in units:  # one after another: how many the next may read depends on the last
-            left = settings.limit - tally["rows_read"]
-            if left <= 0:
-                break
-            part = Unit(f"{unit.key}-{left}", unit.sources)
-            for _, counted in run_units(extract_unit, [part], Extraction(left), work, STREAMS, workers=1):
-                tally.update(counted)
-            finished.append(part)
-    summary.rows_read = tally["rows_read"]
-    _write(job, [unit.key for unit in finished], out, summary)
-
-
-def _bytes(source: Source) -> int:
-    return source.stop - source.start if source.stop >= 0 else Path(source.path).stat().st_size
-
-
-def extract_unit(unit: Unit, settings: Extraction, tally: Counter[str]) -> Iterator[tuple[str, pa.Table]]:
-    """The documents of the pages in a unit. `tally` counts `rows_read`, pages with text."""
-    number = 0
-    found: list[dict[str, Any]] = []
-    listed: list[dict[str, Any]] = []
-    faults: list[dict[str, Any]] = []
-    for source in unit.sources:
-        try:
-            for page in pages(source):
-                if settings.limit is not None and tally["rows_read"] >= settings.limit:
-                    break
-                items = list(completed(iter(page.found), Source(page.url, page.url, "warc", stop=0), ReadOptions()))
-                documents = [item for item in items if isinstance(item, Document)]
-                faults += [_fault_row(item) for item in items if isinstance(item, Fault)]
-                if not documents:
-                    continue
-                _tell_languages(documents)
-                tally["rows_read"] += 1
-                found += [{**document.record(), "page": number} for document in documents]
-                listed.append({"url": page.url, "time": page.time, "content": page.content})
-                number += 1
-                if len(found) >= BATCH:
-                    yield "documents", pa.Table.from_pylist(found, schema=DOCUMENTS)
-                    found = []
-        except Exception as error:
-            if not is_broken_input(error):
-                raise
-            faults.append(_fault_row(Fault(source.name, describe(error))))
-    yield "documents", pa.Table.from_pylist(found, schema=DOCUMENTS)
-    yield "pages", pa.Table.from_pylist(listed, schema=PAGES)
-    yield "trace", pa.Table.from_pylist(faults, schema=TRACE)
-
-
-def _fault_row(fault: Fault) -> dict[str, Any]:
-    return {"id": "", "source": fault.source, "step": "read", "rule": fault.rule, "excerpt": fault.message[:200]}
-
-
-def _tell_languages(documents: list[Document]) -> None:
-    """Languages by what is written: what a page's template states is often wrong. Short sections follow the rest."""
-    told = languages([document.text for document in documents])
-    letters: Counter[str] = Counter()
-    for document, language in zip(documents, told, strict=True):
-        letters[language] += len(document.text) if language != "und" else 0
-    most = letters.most_common(1)[0][0] if letters else "und"
-    for document, language in zip(documents, told, strict=True):
-        document.language = language if language != "und" else most if most != "und" else document.language or "und"
-
-
-def _write(job: Extract, keys: Sequence[str], out: Path, summary: Summary) -> None:
-    """The documents of the pages that stay, in order, and the trace of those that do not."""
-    work, trace = job.work, list(job.trace)
-    listed = [row for _, row in Parts(work, keys, "pages").rows()]
-    newest = {key(row["url"]): number for number, row in enumerate(listed)}
-    seen: dict[str, str] = {}
-    kept: list[bool] = []
-    told = {(row["source"], row["rule"]) for row in trace}
-    for number, row in enumerate(listed):
-        rule, twin = "", ""
-        if newest[key(row["url"])] != number:
-            rule = "older_version"
-        elif key(row["url"]) in job.withdrawn:
-            rule = "noindex"
-        elif row["content"] in seen:
-            rule, twin = "duplicate", seen[row["content"]]
-        kept.append(not rule)
-        if not rule:
-            seen[row["content"]] = row["url"]
-        elif (row["url"], rule) not in told:
-            summary.dropped[rule] = summary.dropped.get(rule, 0) + 1
-            trace.append({"id": "", "source": row["url"], "step": "crawl", "rule": rule, "excerpt": twin})
-    found = [row for _, row in Parts(work, keys, "trace").rows()]
-    trace += found
-    for row in [*(row for row in job.trace if row["step"] == "read"), *found]:
-        name = FAULT_CLASSES.get(row["rule"])
-        counts = summary.failed if name else summary.dropped
-        counts[name or row["rule"]] = counts.get(name or row["rule"], 0) + 1
-        if name:
-            summary.problems.append(f"{row['source']}: {row['excerpt']}")
-    _write_documents(work, keys, out, kept, summary)
-    traced, _ = companions(out)
-    if trace:
-        with parquet_writer(traced, TRACE) as writer:
-            writer.write(pa.Table.from_pylist(trace, schema=TRACE))
-        summary.trace = str(traced)
-    else:
-        traced.unlink(missing_ok=True)
-    summary.output = str(out)
-
-
-def _write_documents(work: Work, keys: Sequence[str], out: Path, kept: Sequence[bool], summary: Summary) -> None:
-    first = 0
-    with parquet_writer(out, DOCUMENT) as writer:
-        for unit in keys:
-            for _, table in Parts(work, [unit], "documents").batches():
-                wanted = [kept[first + page] for page in table["page"].to_pylist()]
-                writer.write(table.filter(pa.array(wanted, pa.bool_())))
-            first += len(Parts(work, [unit], "pages"))
-    summary.rows_written = writer.written

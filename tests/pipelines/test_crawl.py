@@ -18,6 +18,7 @@ from warcio.archiveiterator import ArchiveIterator
 
 from datatools.crawl.store import read_journal
 from tests.crawl.web_server import PARAGRAPH, Answer, WebSite, drip, endless, html
+from tests.io.test_warc import CHARSETS
 from tests.pipelines.command import Ended, command, here, rows
 
 CONTACT = ("--contact", "crawl@example.org")
@@ -547,3 +548,25 @@ def test_a_host_that_turns_us_away_is_left_alone(tmp_path: Path) -> None:
         ended = here("crawl", site.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
         assert ended.code == 3 and ended.summary["failed"] == {"host_unavailable": 10}
         assert ended.summary["dropped"] == {"http_403": 10} and len(site.asked("/page")) == 10
+
+
+def test_a_seed_that_leads_in_a_circle_is_lost(tmp_path: Path) -> None:
+    pages = {"/": Answer("", 302, {"Location": "/a"}), "/a": Answer("", 302, {"Location": "/"})}
+    with WebSite("127.0.0.4", pages) as site:
+        ended = here("crawl", site.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
+        assert ended.code == 2 and "circle" in ended.summary["error"] and len(site.log) == 3
+
+
+def test_chinese_pages_come_out_right_whatever_they_and_the_server_declare(tmp_path: Path) -> None:
+    pages: dict[str, Any] = {}
+    for letter, (encoding, page, header) in zip("abcdefghijklmnopqrstuvwxyz", CHARSETS.values(), strict=False):
+        headers = {"Content-Type": header or "text/html"}
+        pages[f"/{letter}"] = Answer(f"{page}<p>{letter}页</p>".encode(encoding), headers=headers)
+    with WebSite("127.0.0.4", {"/": html("目录", *pages), **pages}) as site:
+        ended = here("crawl", site.url(), "--out", tmp_path / "c", *QUICK, *allowed(site))
+        assert ended.code == 0 and ended.summary["crawl"]["pages"] == len(pages) + 1 >= 13
+    texts: Counter[str] = Counter()
+    for row in rows(tmp_path / "c" / "documents.parquet"):
+        assert "\ufffd" not in row["text"] and row["language"] == "zh"
+        texts[row["source"].rpartition("/")[2]] += row["text"].count("压患者") + row["text"].count("定期测量血压")
+    assert all(texts[path[1:]] >= 2 for path in pages)
