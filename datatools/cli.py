@@ -95,7 +95,7 @@ PriceIn = Annotated[float | None, typer.Option("--price-in", help="Per million p
 PriceOut = Annotated[float | None, typer.Option("--price-out", help="Per million completion tokens.", min=0)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost and how long it would take.")]
 Pilot = Annotated[
-    int | None, typer.Option("--pilot", help="Ask about so many passages, and estimate from them; no more.", min=1)
+    int | None, typer.Option("--pilot", help="Ask about so many passages or rows, and estimate from them.", min=1)
 ]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds for one attempt, in all.", min=0.001)]
 Attempts = Annotated[int | None, typer.Option("--attempts", help="Tries in all for one call.", min=1)]
@@ -107,6 +107,12 @@ Lane = Annotated[str, typer.Option("--lane", help="sync, or batch: provider's ba
 Poll = Annotated[float | None, typer.Option("--poll", help="Seconds between looks at a batch; 30 if not given.", min=0)]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again for rows that failed for good.")]
 NoModel = Annotated[str | None, typer.Option("--model", help="Name of the model at --base-url, or transformers:PATH.")]
+JudgeModel = Annotated[
+    str | None, typer.Option("--judge-model", help="Who judges; the model that writes where not given.")
+]
+JudgeBaseUrl = Annotated[
+    str | None, typer.Option("--judge-base-url", help="Where the judge is; where the writer is if not given.")
+]
 Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder whose prompt files replace the shipped ones.")]
 
 INTERRUPTED, GO_ON = 130, "interrupted; the same line again goes on where it stopped"
@@ -255,13 +261,46 @@ def curate(
 
 @app.command()
 def prefer(
-    file: Annotated[Path, typer.Argument(help="A file of conversations.")],
+    file: Annotated[str, typer.Argument(help="Conversations: parquet, JSON Lines, JSON, CSV, …")],
     out: Out,
     recipe: Recipe = None,
     negatives: Annotated[
-        str, typer.Option("--negatives", help="rules: labelled corruptions, without a model.")
-    ] = "rules",
+        str | None, typer.Option("--negatives", help="rules: labelled corruptions; so without --model.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="Who writes candidates, NAME or NAME@URL; repeatable.")
+    ] = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
+    candidates: Annotated[int, typer.Option("--candidates", help="Answers compared, the row's own among them.")] = 4,
+    judge_model: JudgeModel = None,
+    judge_base_url: JudgeBaseUrl = None,
+    margin: Annotated[
+        float, typer.Option("--margin", help="Points of 10 that the judge must see between the two, in both orders.")
+    ] = 1.0,
+    graph: Annotated[
+        str | None, typer.Option("--graph", help="Graph that claims are held against, and wrong formulas come from.")
+    ] = None,
+    lexicon: Lexicon = None,
     format: Annotated[str, typer.Option("--format", help="What trains on it: dpo, rm or kto.")] = "dpo",
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
+    temperature: Annotated[
+        list[float] | None, typer.Option("--temperature", help="Of the candidates; repeatable, taken in turn.", min=0)
+    ] = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    prompts: Prompts = None,
     workers: Workers = None,
     limit: Limit = None,
     seed: Seed = 0,
@@ -271,15 +310,25 @@ def prefer(
     debug: Debug = False,
 ) -> int:
     """Make preference pairs of conversations: a good answer and a worse one."""
+    values = locals()
     from datatools.engine.startup import without_pandas
-    from datatools.report.progress import Progress
-    from pipelines.prefer import PreferSettings
-    from pipelines.prefer import prefer as job
 
     without_pandas()
-    settings = PreferSettings(negatives=negatives, format=format, limit=limit, seed=seed)
+    from datatools.report.progress import Progress
+    from pipelines.ask_run import AskRun, taken
+    from pipelines.prefer import prefer as job
+    from pipelines.prefer_settings import PreferSettings
+
+    if negatives not in (None, "rules"):
+        raise ValueError(f"--negatives {negatives}: must be rules")
+    if negatives and model:
+        raise ValueError("--negatives rules: needs no --model; with one, a judge says what is worse")
+    del values["model"]
+    values["models"], values["temperatures"], values["temperature"] = tuple(model or ()), tuple(temperature or ()), None
+    values["prompts"] = str(prompts) if prompts else None
+    settings, run = taken(PreferSettings, values), taken(AskRun, values)
     processes = workers or os.cpu_count() or 1
-    return _report(job(file, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
+    return _report(job(file, out, settings, run, Progress(quiet=quiet), workers=processes), as_json)
 
 
 @app.command()
@@ -318,6 +367,8 @@ def dialogue(
     retry_failed: RetryFailed = False,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
     prompts: Prompts = None,
     decontaminate: Decontaminate = None,
     limit: Limit = None,
@@ -357,6 +408,8 @@ def consult(
         float | None,
         typer.Option("--keep-human", help="Judge human answers first, 1 to 5; those of this score or better stay."),
     ] = None,
+    judge_model: JudgeModel = None,
+    judge_base_url: JudgeBaseUrl = None,
     near_threshold: Annotated[
         float, typer.Option("--near-threshold", help="Jaccard of questions that are near duplicates.")
     ] = 0.8,
@@ -373,6 +426,8 @@ def consult(
     retry_failed: RetryFailed = False,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
     prompts: Prompts = None,
     decontaminate: Decontaminate = None,
     limit: Limit = None,

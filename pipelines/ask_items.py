@@ -1,81 +1,50 @@
 """What every job that asks a model shares: settings, provider, journal and runner, and rows written in input order.
 
-A job gives items and one coroutine, `work(runner, item) -> Made`. State lives in the journal alone: a rerun walks the
-items again and finds the replies it has there, so it goes on at the next call, not at the next item.
+A job gives items and one coroutine, `work(runner, item) -> Made`, or `work(runners, item)` where it asks several
+models. State lives in the journal alone: a rerun walks the items again and finds the replies it has there, so it goes
+on at the next call, not at the next item.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar, cast
 
 import pyarrow as pa
 
 from datatools.engine.parts import Parts
-from datatools.engine.work import Work
+from datatools.engine.work import Work, open_work, work_path
 from datatools.io.atomic import parquet_writer, part_writer
 from datatools.io.source import Fault
 from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key, identity
 from datatools.llm.errors import Failure
 from datatools.llm.journal import Journal
-from datatools.llm.money import Price
-from datatools.llm.provider import Provider
 from datatools.llm.runner import Runner, run_ordered
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.ask_run import AskRun
-from pipelines.asking import Status, cost_of, interruptible, known_price, open_budget, runner_settings, ticking
+from pipelines.ask_run import IN_PROCESS, AskRun
+from pipelines.ask_run import RULES as RULES
+from pipelines.ask_run import AskSettings as AskSettings
+from pipelines.ask_run import taken as taken
+from pipelines.asking import Model as Model
+from pipelines.asking import Status, interruptible, known_price, team, ticking
 from pipelines.inputs import FAULT_CLASSES, companions
 from pipelines.leaks import opened, without_leaks
 from schemas.trace import FAILED, TRACE
 
 T = TypeVar("T")
-RULES = "rules"
-IN_PROCESS = "transformers:"
+R = TypeVar("R")
 OPENAI = "https://api.openai.com/v1"
 ASKED = "asked"  # the one unit whose parts hold what was made
 WAVE = 20_000  # items that are asked about together where requests are sent as files
 _TABLE_ROWS = 500
-
-
-@dataclass(frozen=True)
-class AskSettings:
-    """What shapes the result: two runs that differ here must not be mixed. Defaults are the command line's."""
-
-    model: str = ""
-    base_url: str | None = None
-    temperature: float | None = None
-    reasoning_effort: str | None = None  # none, low, medium, high, …: sent as it is
-    prompts: str | None = None
-    decontaminate: tuple[str, ...] = ()  # files of exam items to keep out of what is made
-    limit: int | None = None  # input rows
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"--limit {self.limit}: must be 1 or more")
-        if self.reasoning_effort is not None and not self.reasoning_effort.isalpha():
-            raise ValueError(f"--reasoning-effort {self.reasoning_effort!r}: must be a word, such as low or none")
-        if self.base_url and (self.model == RULES or self.model.startswith(IN_PROCESS)):
-            raise ValueError(f"--model {self.model}: runs in this process, so there is no --base-url")
-        if self.base_url and not self.base_url.strip().startswith(("http://", "https://")):
-            raise ValueError(f"--base-url {self.base_url}: must look like http://localhost:8000/v1")
-
-
-@dataclass(frozen=True)
-class Model:
-    """Who is asked: what makes the provider once the loop runs, where it is, and its price where that is known."""
-
-    provider: Callable[[], Provider]
-    name: str
-    base_url: str
-    price: Price | None
 
 
 @dataclass
@@ -136,32 +105,54 @@ def flags_of(counts: Counter[str]) -> dict[str, int]:
     return {name.removeprefix("flag:"): count for name, count in counts.most_common() if name.startswith("flag:")}
 
 
-def taken(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Settings of a dataclass out of the command line's values; what is None keeps its default."""
-    names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
-    return kind(**{name: values[name] for name in names if values.get(name) is not None})
-
-
 def model_of(settings: AskSettings, run: AskRun, need: str) -> Model:
-    """The model that the settings name; `need` says what to give where they name none.
+    """The model that the settings name; `need` says what to give where they name none. Raises as `model_at`."""
+    if not settings.model or settings.model == RULES:
+        raise ValueError(need)
+    return model_at(settings.model, settings.base_url, run)
+
+
+def model_at(name: str, base_url: str | None, run: AskRun) -> Model:
+    """The model of this name, in this process or at an endpoint, OpenAI's where there is no other.
 
     Made before any work begins, so that a bad setting stops at once. Raises ValueError for a key, a model or a price
     that is not there.
     """
-    if not settings.model or settings.model == RULES:
-        raise ValueError(need)
-    if settings.model.startswith(IN_PROCESS):
+    if name.startswith(IN_PROCESS):
         from datatools.llm.transformers_model import TransformersModel  # brings torch along
 
         if run.lane == "batch":
             raise ValueError("--lane batch: needs --model NAME of an endpoint that takes batch files")
-        loaded = TransformersModel(settings.model)
-        paid = known_price(run, settings.model, loaded.identity)
-        return Model(lambda: loaded, settings.model, settings.model, paid)
-    url = settings.base_url or OPENAI
-    key = api_key(run.api_key_env, url)
-    paid = known_price(run, settings.model, identity(url))
-    return Model(lambda: Endpoint(url, settings.model, key, run.timeout or TIMEOUT), settings.model, url, paid)
+        loaded = TransformersModel(name)
+        paid = known_price(run, name, loaded.identity)
+        return Model(lambda: loaded, name, name, paid)
+    url = base_url or OPENAI
+    key = api_key(run.api_key_env, url) if run.sends else ""
+    paid = known_price(run, name, identity(url))
+    return Model(lambda: Endpoint(url, name, key, run.timeout or TIMEOUT), name, url, paid)
+
+
+def judge_of(model: str | None, base_url: str | None, writers: Sequence[Model], run: AskRun) -> Model:
+    """The model that judges: the first writer where none is named, and where it is where no URL is given."""
+    if model is None:
+        return writers[0] if base_url is None else model_at(writers[0].name, base_url, run)
+    if base_url is None:
+        known = next((writer for writer in writers if writer.name == model), None)
+        if known is not None:
+            return known
+        base_url = None if writers[0].name.startswith(IN_PROCESS) else writers[0].base_url
+    return model_at(model, base_url, run)
+
+
+@contextmanager
+def work_of(out: Path, description: Mapping[str, Any], run: AskRun) -> Iterator[Work]:
+    """The work folder of a job; a dry run gets one that is forgotten, so that several settings may be compared."""
+    with ExitStack() as folders:
+        place = out
+        if run.estimates:
+            work_path(out)  # says what is wrong with --out
+            place = Path(folders.enter_context(TemporaryDirectory(prefix="datatools-"))) / out.name
+        yield folders.enter_context(open_work(place, description, fresh=run.fresh))
 
 
 def ask_all(
@@ -179,7 +170,27 @@ def ask_all(
 
     Fills the summary's requests and tokens, also when the run is stopped.
     """
-    return asyncio.run(_ask_all(items, work, model, run, place, schema, summary, progress, total))
+    return ask_several(items, of_one(work), [model], run, place, schema, summary, progress, total)
+
+
+def of_one(work: Callable[[Runner, T], Awaitable[Made]]) -> Callable[[Sequence[Runner], T], Awaitable[Made]]:
+    """Work that asks one model, as one that is given the runners of several."""
+    return lambda runners, item: work(runners[0], item)
+
+
+def ask_several(
+    items: Iterable[T],
+    work: Callable[[Sequence[Runner], T], Awaitable[Made]],
+    models: Sequence[Model],
+    run: AskRun,
+    place: Work,
+    schema: pa.Schema,
+    summary: Summary,
+    progress: Progress,
+    total: int | None = None,
+) -> Counter[str]:
+    """The same for work that asks several models: it is given their runners, in the same order."""
+    return asyncio.run(_ask(items, work, models, run, place, schema, summary, progress, total))
 
 
 def make_all(
@@ -197,10 +208,10 @@ def make_all(
         return asyncio.run(_write(made(), place, schema))
 
 
-async def _ask_all(
+async def _ask(
     items: Iterable[T],
-    work: Callable[[Runner, T], Awaitable[Made]],
-    model: Model,
+    work: Callable[[Sequence[Runner], T], Awaitable[Made]],
+    models: Sequence[Model],
     run: AskRun,
     place: Work,
     schema: pa.Schema,
@@ -208,19 +219,18 @@ async def _ask_all(
     progress: Progress,
     total: int | None,
 ) -> Counter[str]:
-    settings = runner_settings(run, model.base_url)
-    workers = WAVE if run.lane == "batch" else 2 * settings.most
     say = partial(progress.say_of, summary.command)
     with Journal(place.journal) as journal:
         if lost := journal.unfinished():
             say(f"{lost} calls were under way when an earlier run ended; they may have been billed")
-        budget = open_budget(run, model.name, model.price, journal)
-        async with Runner(model.provider(), journal, settings, say, budget) as runner:
-            status = Status(runner, model.price, run)
-            with interruptible(runner, say), progress.bar("asking", total) as bar, ticking(bar, status):
+        async with team(models, journal, run, say) as asked:
+            most = max(runner.settings.most for runner in asked.runners)
+            workers = WAVE if run.lane == "batch" else 2 * most
+            status = Status(asked)
+            with interruptible(asked, say), progress.bar("asking", total) as bar, ticking(bar, status):
 
                 async def done(item: T) -> Made:
-                    made = await work(runner, item)
+                    made = await work(asked.runners, item)
                     bar.advance(detail=status)  # as they come, not as they are written
                     return made
 
@@ -230,7 +240,16 @@ async def _ask_all(
                     error.summary = summary  # type: ignore[attr-defined] # what was sent is told all the same
                     raise
                 finally:
-                    _count(runner, model, run, summary)
+                    asked.count(summary)
+
+
+async def all_of(calls: Iterable[Awaitable[R]]) -> list[R]:
+    """What calls that are made at the same time give; where one raises, after all have ended: replies are stored."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return cast(list[R], found)
 
 
 async def _write(results: AsyncIterator[Made], place: Work, schema: pa.Schema) -> Counter[str]:
@@ -256,16 +275,15 @@ def _flush(writer: pa.RecordBatchWriter, schema: pa.Schema, rows: list[dict[str,
         rows.clear()
 
 
-def _count(runner: Runner, model: Model, run: AskRun, summary: Summary) -> None:
-    counters, total = runner.counters, runner.total()
-    summary.requests = {"sent": counters.sent, "cached": counters.cached, "retried": counters.retried}
-    summary.requests_total = {"sent": total.sent, "retried": total.retried}
-    summary.tokens = {"prompt": counters.prompt_tokens, "completion": counters.completion_tokens}
-    summary.cost = cost_of(model.price, run, counters.prompt_tokens, counters.completion_tokens)
-
-
-def write_output(place: Work, out: Path, schema: pa.Schema, summary: Summary, exams: Path | None = None) -> None:
-    """The output and what stands beside it, out of the parts; fills the summary.
+def write_output(
+    place: Work,
+    out: Path,
+    schema: pa.Schema,
+    summary: Summary,
+    turned: Callable[[pa.Table], pa.Table] | None = None,
+    exams: Path | None = None,
+) -> None:
+    """The output and what stands beside it, out of the parts, rows `turned` into their form; fills the summary.
 
     Rows that hold an item of the index in `exams` are left out.
     """
@@ -284,7 +302,7 @@ def write_output(place: Work, out: Path, schema: pa.Schema, summary: Summary, ex
                     dropped[row["rule"]] += 1
         for _, table in Parts(place, [ASKED], "rows").batches():
             table, leaked = without_leaks(table, index)
-            writer.write(table)
+            writer.write(turned(table) if turned else table)
             if leaked:
                 trace.write(pa.Table.from_pylist(leaked, schema=TRACE))
                 dropped.update(row["rule"] for row in leaked)

@@ -1,24 +1,118 @@
-"""What every job that calls a model does around its runner: limits, budget, the progress line, Ctrl-C."""
+"""What every job that calls models does around its runners: limits, budget, the progress line, Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from datatools.llm.endpoint import is_local
 from datatools.llm.errors import Failure, Stopped
 from datatools.llm.journal import Journal
 from datatools.llm.money import Budget, Price, price
+from datatools.llm.provider import Provider
 from datatools.llm.runner import Runner, Settings
 from datatools.report.progress import Bar
+from datatools.report.summary import Summary
 from pipelines.ask_run import AskRun
 
 CEILING, LOCAL_CEILING = 128, 256  # calls in flight at most without --concurrency: elsewhere, and on our own machines
 TICK = 1.0  # seconds between looks at the progress line while nothing comes back
+
+
+@dataclass(frozen=True)
+class Model:
+    """Who is asked: what makes the provider once the loop runs, where it is, and its price where that is known."""
+
+    provider: Callable[[], Provider]
+    name: str
+    base_url: str
+    price: Price | None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What tells it from another."""
+        return self.base_url, self.name
+
+
+@dataclass(frozen=True)
+class Team:
+    """The runners of a job's models over one journal and one budget, in the order of the models.
+
+    A model that is named twice, as writer and as judge, has one runner.
+    """
+
+    models: Sequence[Model]
+    runners: Sequence[Runner]
+    run: AskRun
+
+    @property
+    def each(self) -> list[tuple[Model, Runner]]:
+        """Every runner once, with its model."""
+        found = {model.place: (model, runner) for model, runner in zip(self.models, self.runners, strict=True)}
+        return list(found.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Calls under way."""
+        return sum(runner.in_flight for _, runner in self.each)
+
+    def stop(self, reason: Failure) -> None:
+        """Start no new call."""
+        for _, runner in self.each:
+            runner.stop(reason)
+
+    @property
+    def cost(self) -> float | None:
+        """What this run cost until now; None where a price is not known."""
+        costs = [
+            cost_of(model.price, self.run, runner.counters.prompt_tokens, runner.counters.completion_tokens)
+            for model, runner in self.each
+        ]
+        known = [cost for cost in costs if cost is not None]
+        return round(sum(known), 6) if len(known) == len(costs) else None
+
+    def count(self, summary: Summary) -> None:
+        """Fill the summary's requests, tokens and cost."""
+        counters = [runner.counters for _, runner in self.each]
+        before = self.runners[0].total()  # of the journal, so of all models, and what this one did
+        more = counters[1:]
+        summary.requests = {name: sum(getattr(one, name) for one in counters) for name in ("sent", "cached", "retried")}
+        summary.requests_total = {
+            "sent": before.sent + sum(one.sent for one in more),
+            "retried": before.retried + sum(one.retried for one in more),
+        }
+        summary.tokens = {
+            "prompt": sum(one.prompt_tokens for one in counters),
+            "completion": sum(one.completion_tokens for one in counters),
+        }
+        summary.cost = self.cost
+
+
+@asynccontextmanager
+async def team(
+    models: Sequence[Model],
+    journal: Journal,
+    run: AskRun,
+    say: Callable[[str], None],
+    kind: type[Runner] = Runner,
+) -> AsyncIterator[Team]:
+    """The runners of the models, `kind` each; closed in the end."""
+    budget = open_budget(run, models, journal)
+    async with AsyncExitStack() as open_runners:
+        found: dict[tuple[str, str], Runner] = {}
+        for model in models:
+            if model.place not in found:
+                settings = runner_settings(run, model.base_url)
+                price = batch_price(run, model.price)
+                runner = kind(model.provider(), journal, settings, say, budget, price)
+                found[model.place] = await open_runners.enter_async_context(runner)
+        yield Team(models, [found[model.place] for model in models], run)
 
 
 def runner_settings(run: AskRun, base_url: str) -> Settings:
@@ -47,18 +141,26 @@ def known_price(run: AskRun, model: str, host: str) -> Price | None:
     return found
 
 
-def open_budget(run: AskRun, model: str, paid: Price | None, journal: Journal) -> Budget | None:
-    """The budget with what earlier runs of the job spent on this model, calls that may have been billed included."""
+def batch_price(run: AskRun, paid: Price | None) -> Price | None:
+    """The price in the lane of the run."""
+    if run.lane != "batch" or paid is None or paid.batch is None:
+        return paid
+    return Price(paid.prompt * paid.batch, paid.completion * paid.batch, source=paid.source)
+
+
+def open_budget(run: AskRun, models: Sequence[Model], journal: Journal) -> Budget | None:
+    """The budget with what earlier runs of the job spent on these models, calls that may have been billed included."""
+    prices = {model.name: batch_price(run, model.price) for model in models}
+    paid = next(iter(prices.values()))
     if run.budget is None or paid is None:
         return None
-    if run.lane == "batch" and paid.batch is not None:
-        paid = Price(paid.prompt * paid.batch, paid.completion * paid.batch, source=paid.source)
-    before = journal.counts_by_model().get(model)
-    if before is None:
-        return Budget(run.budget, paid)
-    spent = paid.of(before.prompt_tokens, before.completion_tokens)
-    lost = before.may_have_been_billed * spent / before.replies if before.replies else 0.0
-    return Budget(run.budget, paid, spent=spent + lost, lost=lost)
+    spent = lost = 0.0
+    for name, before in journal.counts_by_model().items():
+        if (each := prices.get(name)) is not None:
+            cost = each.of(before.prompt_tokens, before.completion_tokens)
+            broken = before.may_have_been_billed * cost / before.replies if before.replies else 0.0
+            spent, lost = spent + cost + broken, lost + broken
+    return Budget(run.budget, paid, spent=spent, lost=lost)
 
 
 def cost_of(paid: Price | None, run: AskRun, prompt_tokens: float, completion_tokens: float) -> float | None:
@@ -72,23 +174,25 @@ def cost_of(paid: Price | None, run: AskRun, prompt_tokens: float, completion_to
 class Status:
     """The part of the progress line that tells of the calls."""
 
-    def __init__(self, runner: Runner, paid: Price | None, run: AskRun) -> None:
-        self._runner, self._paid, self._run = runner, paid, run
+    def __init__(self, team: Team) -> None:
+        self._team = team
         self._began = asyncio.get_running_loop().time()
 
     def __str__(self) -> str:
         """Tokens a second, calls in flight and their limit, cost so far, retries by class."""
-        runner, counters = self._runner, self._runner.counters
+        runners = [runner for _, runner in self._team.each]
         seconds = max(asyncio.get_running_loop().time() - self._began, 0.1)
-        tokens = counters.prompt_tokens + counters.completion_tokens
-        control = runner.control
-        limit = f"{int(control.limit)}" + ("" if control.rate is None else f" and {control.rate:.3g}/s")
-        parts = [f"{tokens / seconds:,.0f} tokens/s", f"{runner.in_flight} in flight of {limit}"]
-        if counters.cached:
-            parts.append(f"{counters.cached:,} from the journal")
-        cost = cost_of(self._paid, self._run, counters.prompt_tokens, counters.completion_tokens)
+        tokens = sum(runner.counters.prompt_tokens + runner.counters.completion_tokens for runner in runners)
+        limit = str(sum(int(runner.control.limit) for runner in runners))
+        rates = [runner.control.rate for runner in runners if runner.control.rate is not None]
+        limit += f" and {sum(rates):.3g}/s" if rates else ""
+        parts = [f"{tokens / seconds:,.0f} tokens/s", f"{self._team.in_flight} in flight of {limit}"]
+        if cached := sum(runner.counters.cached for runner in runners):
+            parts.append(f"{cached:,} from the journal")
+        cost = self._team.cost
         parts.append("cost unknown" if cost is None else f"cost {cost:.4f}")
-        if retries := {kind: number for kind, number in counters.retries.items() if number}:
+        retries: Counter[str] = sum((runner.counters.retries for runner in runners), Counter())
+        if retries:
             parts.append("retried: " + ", ".join(f"{kind} {number:,}" for kind, number in retries.items()))
         return ", ".join(parts)
 
@@ -110,7 +214,7 @@ def ticking(bar: Bar, status: Status) -> Iterator[None]:
 
 
 @contextmanager
-def interruptible(runner: Runner, say: Callable[[str], None]) -> Iterator[None]:
+def interruptible(team: Team, say: Callable[[str], None]) -> Iterator[None]:
     """Ctrl-C once: calls under way are awaited; twice, or SIGTERM: they are given up.
 
     Raises Stopped of kind `interrupted`. The loop takes the signals, because an exception out of a signal handler would
@@ -127,8 +231,8 @@ def interruptible(runner: Runner, say: Callable[[str], None]) -> Iterator[None]:
         nonlocal pressed
         pressed += 1
         if pressed == 1:
-            say(f"interrupted: waiting for {runner.in_flight} calls under way; Ctrl-C again stops at once")
-            runner.stop(Failure("interrupted", "interrupted; every reply that came is stored", fatal=True))
+            say(f"interrupted: waiting for {team.in_flight} calls under way; Ctrl-C again stops at once")
+            team.stop(Failure("interrupted", "interrupted; every reply that came is stored", fatal=True))
         else:
             task.cancel()
 

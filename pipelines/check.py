@@ -19,7 +19,6 @@ import xxhash
 
 from datatools.checks.lexicon import shipped
 from datatools.checks.medical import Knowledge, check_conversation
-from datatools.clean.language import language as language_of
 from datatools.engine.local import run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
@@ -29,31 +28,17 @@ from datatools.graph.known import known_of, with_names_of
 from datatools.graph.read import read_graph
 from datatools.io.atomic import parquet_writer
 from datatools.io.files import discover
-from datatools.io.read import read
-from datatools.io.source import Fault, Note, ReadOptions, Source
+from datatools.io.source import Fault, Note, Source
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary, padded
+from pipelines.conversations import conversations, is_conversation
 from pipelines.inputs import FAULT_CLASSES, companions, nothing_readable, say_notes, sized_parts, sources_of
 from schemas.conversation import CHECKED_CONVERSATION, CONVERSATION
-from schemas.document import Document
 from schemas.fields import check as check_schema
-from schemas.fields import name_of
 from schemas.trace import TRACE
 
 VERSION = 1
 NOTES = pa.schema([pa.field("source", pa.string()), pa.field("message", pa.string())])
-# Columns that hold what an answer was made from, the surest name first.
-SOURCE_COLUMNS = (
-    "source_text",
-    "passage",
-    "context",
-    "reference",
-    "reference_text",
-    "原文",
-    "参考资料",
-    "参考文本",
-    "材料",
-)
 EXAMPLES = 3
 _EXCERPT = 60
 _BATCH = 500
@@ -90,13 +75,13 @@ def check(
     identities = {source.path: identity(source.path) for source in sources}
     description = {
         "command": "check",
-        "settings": {**asdict(settings), "digest": _digest(settings)},
+        "settings": {**asdict(settings), "digest": digest(settings)},
         "inputs": {source.name: identities[source.path] for source in sources},
     }
     schema = _schema(sources)
     with open_work(out, description, fresh=fresh) as work:
         knowledge_of(settings)  # says what is wrong with a lexicon or a graph before anything is begun
-        units = plan(parts, identities, f"check@{VERSION} {settings} {_digest(settings)}")
+        units = plan(parts, identities, f"check@{VERSION} {settings} {digest(settings)}")
         progress.say(f"check: {len(sources)} files, {len(units)} units, {workers} workers → {out}")
         streams = {"rows": schema, "trace": TRACE, "notes": NOTES}
         finished, tally = _run(units, settings, work, streams, workers, progress)
@@ -144,7 +129,7 @@ def check_unit(unit: Unit, settings: CheckSettings, tally: Counter[str]) -> Iter
     for source in unit.sources:
         schema = _schema([source])
         rows: list[dict[str, Any]] = []
-        for item in _conversations(source):
+        for item in conversations(source):
             if settings.limit is not None and tally["rows_read"] >= settings.limit:
                 break
             if isinstance(item, Fault):
@@ -196,66 +181,9 @@ def checked(row: dict[str, Any], knowledge: Knowledge) -> dict[str, Any]:
     return {**row, "checks": values, "flags": flags}
 
 
-def _conversations(source: Source) -> Iterator[dict[str, Any] | Fault | Note]:
-    if _is_conversation(source):
-        with pq.ParquetFile(source.path) as file:
-            groups = range(file.num_row_groups)[source.start : None if source.stop < 0 else source.stop]
-            for batch in file.iter_batches(_BATCH, row_groups=list(groups)):
-                for row in batch.to_pylist():
-                    row["messages"] = [
-                        {"role": turn["role"] or "", "content": turn["content"] or ""} for turn in row["messages"] or ()
-                    ]
-                    yield row
-        return
-    for item in read(source, ReadOptions()):
-        yield item if isinstance(item, Fault | Note) else _row(item)
-
-
-def _row(document: Document) -> dict[str, Any] | Fault:
-    """The Conversation of a Document that is a pair or a talk; a Fault for one that is neither."""
-    meta = document.meta
-    if "messages" in meta:
-        messages = meta["messages"]
-    elif "question" in meta:
-        messages = [{"role": "user", "content": meta["question"]}, {"role": "assistant", "content": meta["answer"]}]
-    else:
-        return Fault(f"{document.source}:{document.offset}", "no question and answer there", rule="malformed_row")
-    fields = meta.get("fields", {})
-    said = next((fields[name] for name in SOURCE_COLUMNS if fields.get(name)), None)
-    return {
-        "id": document.id,
-        "messages": messages,
-        "task": fields.get("task", ""),
-        "language": document.language or _language(messages),
-        "source_id": "",
-        "source": document.source,
-        "source_type": document.source_type or "other",
-        "generator": "source",
-        "prompt": "",
-        "flags": [],
-        "usage": None,
-        "source_text": said,
-    }
-
-
-def _language(messages: list[dict[str, str]]) -> str:
-    """The language of the questions; a short one in Latin script is told with the answers' help."""
-    asked = language_of("\n".join(turn["content"] for turn in messages if turn["role"] == "user"))
-    return asked if asked in ("zh", "lzh", "ja", "ko") else language_of("\n".join(turn["content"] for turn in messages))
-
-
-def _is_conversation(source: Source) -> bool:
-    if source.format != "parquet" or source.data is not None or source.compression:
-        return False
-    try:
-        return name_of(pq.read_schema(source.path)) == name_of(CONVERSATION)
-    except (OSError, pa.ArrowException):
-        return False
-
-
 def _schema(sources: list[Source]) -> pa.Schema:
     """Of the output: a checked Conversation, the other columns of a Conversation file behind it."""
-    if len(sources) == 1 and _is_conversation(sources[0]):
+    if len(sources) == 1 and is_conversation(sources[0]):
         found = pq.read_schema(sources[0].path)
         check_schema(found, CONVERSATION, sources[0].name)
         more = [field for field in found if field.name not in CHECKED_CONVERSATION.names]
@@ -265,7 +193,7 @@ def _schema(sources: list[Source]) -> pa.Schema:
 
 def knowledge_of(settings: CheckSettings) -> Knowledge:
     """The lexicon and the graph that the settings name. Raises ValueError, naming file and line."""
-    return _knowledge(settings.lexicon, settings.graph, _digest(settings))
+    return _knowledge(settings.lexicon, settings.graph, digest(settings))
 
 
 @lru_cache(maxsize=1)
@@ -280,7 +208,7 @@ def _knowledge(lexicon_path: str | None, graph_path: str | None, _digest: str) -
     return Knowledge(lexicon, known_of(facts_of(graph, lexicon), lexicon))
 
 
-def _digest(settings: CheckSettings) -> str:
+def digest(settings: CheckSettings) -> str:
     """What tells the content of lexicon and graph from another."""
     files = [source for path in (settings.lexicon, settings.graph) if path for source in discover([path])[0]]
     return xxhash.xxh3_64_hexdigest("\0".join(identity(source.path) for source in files).encode())

@@ -26,18 +26,32 @@ from datatools.dedupe.exact import first_occurrences
 from datatools.dedupe.near import Near, band_table, near_duplicates
 from datatools.engine.parts import Parts
 from datatools.engine.units import identity
-from datatools.engine.work import Work, open_work
+from datatools.engine.work import Work
 from datatools.llm import structured
 from datatools.llm.errors import Failure
 from datatools.llm.reply import plain_text
 from datatools.llm.request import Request
 from datatools.llm.runner import Runner
+from datatools.llm.tokens import estimate_messages
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.ask_items import AskSettings, Made, Model, Usage, ask_all, flags_of, model_of, write_output
+from pipelines.ask_dry_run import Foreseen, estimated
+from pipelines.ask_items import (
+    AskSettings,
+    Made,
+    Model,
+    Usage,
+    ask_several,
+    flags_of,
+    judge_of,
+    model_of,
+    work_of,
+    write_output,
+)
 from pipelines.ask_run import AskRun
 from pipelines.asking import cost_of
 from pipelines.consult_read import read_questions
+from pipelines.estimate import Calls, assumed
 from pipelines.inputs import nothing_readable, sources_of
 from pipelines.leaks import digest_of, exam_index
 from prompts.load import Prompt, load
@@ -53,6 +67,8 @@ FORM = frozenset(
     ("empty", "truncated", "wrong_language", "leakage", "repetition", "too_short", "too_long", "url_not_in_source")
 )
 SCALE = (1, 5)
+ANSWER_TOKENS, JUDGEMENT_TOKENS = 200.0, 80.0  # of replies; assumed
+SELF = "the judge is the writer too, and a model likes its own style: --judge-model NAME takes another"
 _NEED_SOURCE = frozenset(("number_not_in_source", "unsupported", "unsupported_entity"))
 
 
@@ -62,11 +78,15 @@ class ConsultSettings(AskSettings):
 
     keep_human: float | None = None  # human answers of this score or better stay; None: all are written anew
     near_threshold: float = 0.8
+    judge_model: str | None = None
+    judge_base_url: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.keep_human is not None and not SCALE[0] <= self.keep_human <= SCALE[1]:
             raise ValueError(f"--keep-human {self.keep_human:g}: the scale of the judge is {SCALE[0]} to {SCALE[1]}")
+        if self.keep_human is None and (self.judge_model or self.judge_base_url):
+            raise ValueError("--judge-model: needs --keep-human SCORE; without it nothing is judged")
         if not 0.0 < self.near_threshold <= 1.0:
             raise ValueError(f"--near-threshold {self.near_threshold}: must be above 0 and at most 1")
 
@@ -89,33 +109,49 @@ def consult(inputs: Sequence[str], out: Path, settings: ConsultSettings, run: As
     """
     began = time.monotonic()
     model = model_of(settings, run, NEED)
-    writer = Writer(settings)
+    judge = judge_of(settings.judge_model, settings.judge_base_url, [model], run)
+    writer = Writer(settings, judge.name)
     sources, faults = sources_of(inputs, out)
     description = {
         "command": "consult",
-        "settings": {**asdict(settings), "base_url": None, "prompts": writer.prompt_names(), "version": VERSION},
+        "settings": {
+            **asdict(settings),
+            "base_url": None,
+            "judge_base_url": None,
+            "prompts": writer.prompt_names(),
+            "version": VERSION,
+        },
         "exams": digest_of(settings.decontaminate),
         "inputs": {source.name: identity(source.path) for source in sources},
     }
     summary = Summary("consult", list(inputs), unit="questions")
-    with open_work(out, description, fresh=run.fresh) as work:
-        summary.work = str(work.path)
-        exams = exam_index(settings.decontaminate, work.path, progress)  # before anything is paid for
-        progress.say(f"consult: {len(sources)} files, answers by {settings.model} → {out}")
+    with work_of(out, description, run) as work:
+        judging = "" if settings.keep_human is None else f", judged by {judge.name}"
+        progress.say(f"consult: {len(sources)} files, answers by {settings.model}{judging} → {out}")
+        if settings.keep_human is not None and judge.place == model.place:
+            progress.say(f"consult: {SELF}")
         if READ not in work.units:
             work.finish(READ, read_questions(sources, faults, work, READ, settings.limit, progress))
         summary.rows_read = work.units[READ]["read"]
         if not summary.rows_read:
             raise ValueError(nothing_readable(inputs, faults))
         asked = Asked(work, settings)
-        counts = ask_all(asked.items(), writer.made, model, run, work, CONSULT, summary, progress, asked.total)
-        summary.flags, summary.saved = flags_of(counts), saved(settings, model, run, counts)
-        write_output(work, out, CONSULT, summary, exams)
+        models = [model, judge]
+        if run.estimates:
+            estimated(asked.items, writer.made, writer.foreseen, models, run, out, summary, progress)
+            return summary
+        summary.work = str(work.path)
+        exams = exam_index(settings.decontaminate, work.path, progress)  # before anything is paid for
+        counts = ask_several(asked.items(), writer.made, models, run, work, CONSULT, summary, progress, asked.total)
+        summary.flags, summary.saved = flags_of(counts), saved(settings, model, judge, run, counts)
+        write_output(work, out, CONSULT, summary, exams=exams)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 
 
-def saved(settings: ConsultSettings, model: Model, run: AskRun, counts: Counter[str]) -> dict[str, float | None] | None:
+def saved(
+    settings: ConsultSettings, model: Model, judge: Model, run: AskRun, counts: Counter[str]
+) -> dict[str, float | None] | None:
     """What keeping human answers spared: the answers not written, at what those that were written cost on average.
 
     `judge_calls` were made for it, so that a user can weigh the two. Null where nothing was judged.
@@ -125,7 +161,7 @@ def saved(settings: ConsultSettings, model: Model, run: AskRun, counts: Counter[
     written = max(1, counts["written"])
     kept = counts["kept"]
     prompt, completion = (kept * counts[name] / written for name in ("prompt_tokens", "completion_tokens"))
-    judging = cost_of(model.price, run, counts["judge_prompt_tokens"], counts["judge_completion_tokens"])
+    judging = cost_of(judge.price, run, counts["judge_prompt_tokens"], counts["judge_completion_tokens"])
     return {
         "calls": kept,
         "tokens": round(prompt + completion),
@@ -192,8 +228,8 @@ class Asked:
 class Writer:
     """Judges and writes answers. Its prompts are loaded before any work begins: a bad one stops at once."""
 
-    def __init__(self, settings: ConsultSettings) -> None:
-        self._settings, self._knowledge = settings, Knowledge.shipped()
+    def __init__(self, settings: ConsultSettings, judge: str) -> None:
+        self._settings, self._judge, self._knowledge = settings, judge, Knowledge.shipped()
         steps = ("answer",) if settings.keep_human is None else ("answer", "judge")
         self._prompts: dict[tuple[str, str], Prompt] = {
             (step, language): load("consult", step, language, "other", settings.prompts)
@@ -210,17 +246,32 @@ class Writer:
         """Settings a rerun must share: another prompt gives other answers."""
         return sorted(prompt.name for prompt in self._prompts.values())
 
-    async def made(self, runner: Runner, row: dict[str, Any]) -> Made:
-        """The row of a question, or why there is none."""
+    def foreseen(self, row: dict[str, Any]) -> Foreseen | None:
+        """What a question takes, as far as its words tell: a judgement where there is something to judge, an answer."""
+        if "trace" in row:
+            return None
+        language = _language(row)
+        answer, judging = self._answer_request(row, language), Calls()
+        first, asked, rounds = answer, 0, 1
+        if self._settings.keep_human is not None and row["human_answer"]:
+            request = self._judge_request(row, language)
+            judging = assumed([estimate_messages(request.messages)], [JUDGEMENT_TOKENS])
+            first, asked, rounds = structured.formatted(request, Judgement), 1, 2
+        writing = assumed([estimate_messages(answer.messages)], [ANSWER_TOKENS])
+        return Foreseen([writing, judging], first, rounds, asked)
+
+    async def made(self, runners: Sequence[Runner], row: dict[str, Any]) -> Made:
+        """The row of a question, or why there is none. The first of the runners writes, the second judges."""
         made = Made()
         if "trace" in row:
             made.trace.append(row["trace"])
             return made
-        language = "zh" if language_of(row["text"]) in ("zh", "lzh") else "en"
+        writer, judge = runners
+        language = _language(row)
         usage = Usage()
         judged: Judgement | None = None
         if self._settings.keep_human is not None and row["human_answer"]:
-            judged = await self._judged(runner, row, language, made, usage)
+            judged = await self._judged(judge, row, language, made, usage)
             if judged is None:
                 return made
             if judged.score >= self._settings.keep_human:
@@ -229,15 +280,22 @@ class Writer:
                 made.rows.append(self._row(row, language, row["human_answer"], "source", values, flags, judged, usage))
                 made.counts.update(f"flag:{flag}" for flag in flags)
                 return made
-        await self._written(runner, row, language, made, usage, judged)
+        await self._written(writer, row, language, made, usage, judged)
         return made
+
+    def _judge_request(self, row: dict[str, Any], language: str) -> Request:
+        messages = self._prompts["judge", language].messages(question=row["text"], answer=row["human_answer"])
+        return Request(messages, temperature=0.0, reasoning_effort=self._settings.reasoning_effort)
+
+    def _answer_request(self, row: dict[str, Any], language: str) -> Request:
+        messages = self._prompts["answer", language].messages(question=row["text"])
+        settings = self._settings
+        return Request(messages, temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
 
     async def _judged(
         self, runner: Runner, row: dict[str, Any], language: str, made: Made, usage: Usage
     ) -> Judgement | None:
-        messages = self._prompts["judge", language].messages(question=row["text"], answer=row["human_answer"])
-        request = Request(messages, temperature=0.0, reasoning_effort=self._settings.reasoning_effort)
-        outcome = await structured.ask(runner, request, Judgement)
+        outcome = await structured.ask(runner, self._judge_request(row, language), Judgement)
         if isinstance(outcome, Failure):
             made.fail(row["id"], row["source"], "judge", outcome)
             return None
@@ -258,12 +316,7 @@ class Writer:
         judged: Judgement | None,
     ) -> None:
         """The model's answer among the rows of `made`, or why there is none."""
-        settings = self._settings
-        request = Request(
-            self._prompts["answer", language].messages(question=row["text"]),
-            temperature=settings.temperature,
-            reasoning_effort=settings.reasoning_effort,
-        )
+        settings, request = self._settings, self._answer_request(row, language)
         text, flags = "", ["empty"]
         values: dict[str, Any] = {}
         for sample in range(TRIES):
@@ -307,7 +360,7 @@ class Writer:
         about = None
         if judged is not None:
             rubric = self._prompts["judge", language].name
-            about = {**judged.model_dump(), "judge": self._settings.model, "rubric": rubric}
+            about = {**judged.model_dump(), "judge": self._judge, "rubric": rubric}
         return {
             "id": xxhash.xxh3_128_hexdigest(f"{row['id']}\0{row['text']}\0{answer}".encode()),
             "messages": [{"role": "user", "content": row["text"]}, {"role": "assistant", "content": answer}],
@@ -325,3 +378,7 @@ class Writer:
             "judged": about,
             "department": row["department"],
         }
+
+
+def _language(row: dict[str, Any]) -> str:
+    return "zh" if language_of(row["text"]) in ("zh", "lzh") else "en"

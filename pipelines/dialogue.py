@@ -22,16 +22,28 @@ from datatools.checks.drugs import lexicon_of_drugs
 from datatools.checks.medical import Knowledge, check_conversation
 from datatools.clean.language import language as language_of
 from datatools.engine.units import identity
-from datatools.engine.work import open_work
 from datatools.graph.read import read_graph
 from datatools.io.source import Fault, Source
 from datatools.llm.rules_dialogue import slot_filled
 from datatools.llm.runner import Runner
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.ask_items import RULES, Made, Usage, ask_all, flags_of, make_all, model_of, write_output
+from pipelines.ask_dry_run import Foreseen, estimated
+from pipelines.ask_items import (
+    RULES,
+    Made,
+    Usage,
+    ask_all,
+    flags_of,
+    make_all,
+    model_of,
+    of_one,
+    work_of,
+    write_output,
+)
 from pipelines.ask_run import AskRun
 from pipelines.dialogue_facts import case_of
+from pipelines.dialogue_foreseen import foreseen
 from pipelines.dialogue_rewrite import Real, real_dialogues, rewritten
 from pipelines.dialogue_settings import DialogueSettings
 from pipelines.dialogue_single import write_whole
@@ -50,6 +62,10 @@ NO_CASES = (
     f"no disease or syndrome with {LEAST} symptoms in the graph (tails of type symptom, relations such as 症状, "
     "or a sentence under clinical_performance or 临床表现)"
 )
+TURN_BATCHES = (
+    "turn by turn in batches: each turn waits for the one before it, so up to {} batches follow one another, each "
+    "within a day; --mode single takes one"
+)
 VERSION = 1
 RULE = "dialogue.slots@1"  # what fills the slots, as `prompt` names it
 UNITS = {"cases": "cases", "corpus": "articles", "kg": "diseases and syndromes", "rewrite": "dialogues"}
@@ -63,6 +79,8 @@ def dialogue(inputs: Sequence[str], out: Path, settings: DialogueSettings, run: 
     """
     began = time.monotonic()
     model = None if settings.model == RULES else model_of(settings, run, NEED)
+    if model is None and run.estimates:
+        raise ValueError("--dry-run: needs --model NAME; slot-filled dialogues cost nothing")
     maker = Maker(settings)
     sources, faults = sources_of(inputs, out)
     description = {
@@ -72,19 +90,27 @@ def dialogue(inputs: Sequence[str], out: Path, settings: DialogueSettings, run: 
         "inputs": {source.name: identity(source.path) for source in sources},
     }
     summary = Summary("dialogue", list(inputs), unit=UNITS[settings.source])
-    with open_work(out, description, fresh=run.fresh) as work:
+    with work_of(out, description, run) as work:
+        progress.say(f"dialogue: {len(sources)} files, {settings.mode} with {settings.model} → {out}")
+
+        def items() -> Iterator[Item | Real]:
+            return limited(faults, items_of(sources, inputs, settings, progress), settings.limit)
+
+        if model is not None and run.estimates:
+            estimated(items, of_one(maker.made), maker.foreseen, [model], run, out, summary, progress)
+            return summary
         summary.work = str(work.path)
         exams = exam_index(settings.decontaminate, work.path, progress)  # before anything is paid for
-        progress.say(f"dialogue: {len(sources)} files, {settings.mode} with {settings.model} → {out}")
-        items = limited(faults, items_of(sources, inputs, settings, progress), settings.limit)
         if model is None:
-            counts = make_all(items, maker.filled, work, DIALOGUE, progress)
+            counts = make_all(items(), maker.filled, work, DIALOGUE, progress)
         else:
-            counts = ask_all(items, maker.made, model, run, work, DIALOGUE, summary, progress)
+            if run.lane == "batch" and settings.mode == "turns" and settings.source != "rewrite":
+                progress.say(f"dialogue: {TURN_BATCHES.format(2 * settings.span[1])}")
+            counts = ask_all(items(), maker.made, model, run, work, DIALOGUE, summary, progress)
         summary.rows_read, summary.flags = counts["read"], flags_of(counts)
         if not summary.rows_read:
             raise ValueError(NO_CASES if settings.source == "kg" else nothing_readable(inputs, faults))
-        write_output(work, out, DIALOGUE, summary, exams)
+        write_output(work, out, DIALOGUE, summary, exams=exams)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 
@@ -162,6 +188,11 @@ class Maker:
         made.rows.append(self._row(found))
         made.counts.update(f"flag:{flag}" for flag in made.rows[-1]["flags"])
         return made
+
+    def foreseen(self, item: Item | Real) -> Foreseen | None:
+        """What an item takes, as far as its words tell."""
+        language = "zh" if isinstance(item, Fault) or language_of(item.text) in ("zh", "lzh") else "en"
+        return foreseen(item, language, self._prompts[language], self._settings)
 
     async def _rewritten(self, runner: Runner, item: Real, language: str, made: Made) -> Made:
         prompt = self._prompts[language]["rewrite"]

@@ -31,6 +31,12 @@ class Record(BaseModel):
     diagnosis: str
 
 
+def facts_request(free: Free, prompt: Prompt, settings: AskSettings) -> Request:
+    """What is asked about a text."""
+    messages = prompt.messages(text=free.text, conclusion=free.conclusion, title=free.title)
+    return Request(messages, temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
+
+
 async def case_of(
     runner: Runner, free: Free, prompt: Prompt, settings: AskSettings, made: Made, usage: Usage
 ) -> Case | None:
@@ -39,9 +45,7 @@ async def case_of(
     A quote that is not in the text is left out and traced. The first fact is volunteered where none is: a patient who
     says nothing unasked has not come.
     """
-    messages = prompt.messages(text=free.text, conclusion=free.conclusion, title=free.title)
-    request = Request(messages, temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
-    outcome = await structured.ask(runner, request, Record)
+    outcome = await structured.ask(runner, facts_request(free, prompt, settings), Record)
     if isinstance(outcome, Failure):
         made.fail(free.id, free.source, "facts", outcome)
         return None

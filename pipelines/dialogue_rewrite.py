@@ -92,6 +92,12 @@ def _turns(document: Document) -> list[dict[str, str]]:
     return [{"role": turn["role"], "content": redact(turn["content"])[0]} for turn in found or ()]
 
 
+def rewrite_request(real: Real, place: int, prompt: Prompt, settings: DialogueSettings) -> Request:
+    """What is asked about a turn: the words as they were, so that it does not hang on other replies."""
+    messages = prompt.messages(history=list(real.turns[:place]), text=real.turns[place]["content"])
+    return Request(messages, temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
+
+
 async def rewritten(
     runner: Runner, real: Real, language: str, prompt: Prompt, lexicon: Lexicon, settings: DialogueSettings, made: Made
 ) -> tuple[list[dict[str, str]], list[str], Usage] | None:
@@ -101,12 +107,7 @@ async def rewritten(
     flags: list[str] = []
     for place in range(1, len(turns), 2):
         original = real.turns[place]["content"]
-        # The words as they were, not as they have become: a turn's request does not hang on other replies.
-        request = Request(
-            prompt.messages(history=list(real.turns[:place]), text=original),
-            temperature=settings.temperature,
-            reasoning_effort=settings.reasoning_effort,
-        )
+        request = rewrite_request(real, place, prompt, settings)
         change = ""
         for sample in range(TRIES):
             reply = await runner.ask(replace(request, sample=sample))

@@ -39,11 +39,11 @@ class Whole(BaseModel):
         return self
 
 
-async def write_whole(runner: Runner, talk: Talk, settings: DialogueSettings, prompts: dict[str, Prompt]) -> Talk:
-    """Have a model write both sides; a dialogue outside of the asked span of turns is a failure of class schema."""
+def whole_request(talk: Talk, settings: DialogueSettings, prompt: Prompt) -> Request:
+    """What is asked of the model that writes both sides."""
     assert talk.persona is not None
     least, most = settings.span
-    messages = prompts["single"].messages(
+    messages = prompt.messages(
         role=settings.role,
         persona=talk.persona.words(talk.language),
         volunteered=talk.case.layer(VOLUNTEERED),
@@ -52,7 +52,13 @@ async def write_whole(runner: Runner, talk: Talk, settings: DialogueSettings, pr
         least=least,
         most=most,
     )
-    request = Request(messages, temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
+    return Request(messages, temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
+
+
+async def write_whole(runner: Runner, talk: Talk, settings: DialogueSettings, prompts: dict[str, Prompt]) -> Talk:
+    """Have a model write both sides; a dialogue outside of the asked span of turns is a failure of class schema."""
+    least, most = settings.span
+    request = whole_request(talk, settings, prompts["single"])
     outcome = await structured.ask(runner, request, Whole)
     if isinstance(outcome, Failure):
         talk.failed = ("single", outcome)

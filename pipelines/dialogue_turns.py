@@ -48,11 +48,11 @@ async def talk(runner: Runner, talk: Talk, settings: DialogueSettings, prompts: 
     """Let patient and clinician talk until the clinician ends it, or the most turns are reached."""
     least, most = settings.span
     for turn in range(1, most + 1):
-        said = await _say(runner, talk, PATIENT, _patient_messages(talk, prompts[PATIENT]), settings, turn)
+        said = await _say(runner, talk, PATIENT, patient_messages(talk, prompts[PATIENT]), settings, turn)
         if said is None:
             return talk
         talk.said.append(said)
-        messages = _clinician_messages(talk, prompts[settings.role], least, most)
+        messages = clinician_messages(talk, prompts[settings.role], least, most)
         said = await _say(runner, talk, settings.role, messages, settings, turn)
         if said is None:
             return talk
@@ -91,7 +91,7 @@ def _text(reply: Reply) -> str:
     return f"{text}\n[END]" if ends else text
 
 
-def _patient_messages(talk: Talk, prompt: Prompt) -> list[dict[str, str]]:
+def patient_messages(talk: Talk, prompt: Prompt) -> list[dict[str, str]]:
     """The dialogue as the patient sees it: its own turns are the assistant's."""
     assert talk.persona is not None
     known: dict[str, Any] = {
@@ -108,7 +108,7 @@ def _patient_messages(talk: Talk, prompt: Prompt) -> list[dict[str, str]]:
     return messages
 
 
-def _clinician_messages(talk: Talk, prompt: Prompt, least: int, most: int) -> list[dict[str, str]]:
+def clinician_messages(talk: Talk, prompt: Prompt, least: int, most: int) -> list[dict[str, str]]:
     """The dialogue as the clinician sees it: what the patient said, and how many turns are left."""
     messages: list[dict[str, str]] = []
     for place, text in enumerate(talk.said):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
 from datatools.llm.control import START
@@ -23,7 +23,6 @@ BATCH_SECONDS = 24 * 3600.0  # within which providers promise a batch
 class Calls:
     """A number of calls, what they take, and what was estimated for their prompts before."""
 
-    passages: int = 0
     calls: float = 0
     prompt_tokens: float = 0.0
     completion_tokens: float = 0.0
@@ -32,23 +31,23 @@ class Calls:
 
     def add(self, other: Calls) -> None:
         """These and those together."""
-        self.passages += other.passages
-        self.calls += other.calls
-        self.prompt_tokens += other.prompt_tokens
-        self.completion_tokens += other.completion_tokens
-        self.seconds += other.seconds
-        self.estimated += other.estimated
+        for name in asdict(self):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def scaled(self, factor: float) -> Calls:
         """`factor` times as much."""
-        return Calls(
-            round(self.passages * factor),
-            self.calls * factor,
-            self.prompt_tokens * factor,
-            self.completion_tokens * factor,
-            self.seconds * factor,
-            self.estimated * factor,
-        )
+        return Calls(*(factor * value for value in astuple(self)))
+
+
+def assumed(prompts: Sequence[float], replies: Sequence[float]) -> Calls:
+    """Calls whose prompts and replies are taken to have so many tokens.
+
+    >>> assumed([100, 300], [40, 80]).seconds
+    5.0
+    """
+    prompt_tokens, completion_tokens = float(sum(prompts)), float(sum(replies))
+    seconds = assumed_seconds(len(prompts), completion_tokens)
+    return Calls(len(prompts), prompt_tokens, completion_tokens, seconds, estimated=prompt_tokens)
 
 
 @dataclass
@@ -64,25 +63,28 @@ class Estimate:
     """What a dry run found, as `--json` prints it under `dry_run`."""
 
     based_on: str
-    passages: int  # to be asked about
+    items: int  # to be asked about
     journalled: int  # of these, already asked about: they cost nothing more
-    pairs_in_source: int  # passed through, not asked about
     calls: int
     tokens: dict[str, int]  # prompt, completion
-    rows: int  # that would be written, the source's pairs included; before equal questions are dropped
+    rows: int  # that would be written
     lanes: dict[str, Lane]
-    pilot: dict[str, Any] | None = None  # passages, calls, tokens and cost of the pilot, journalled ones included
+    unit: str = "passages"  # what the items are, in words; not part of the JSON
+    pairs_in_source: int = 0  # passed through, not asked about
+    pilot: dict[str, Any] | None = None  # items, calls, tokens and cost of the pilot, journalled ones included
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        values = asdict(self)
+        del values["unit"]
+        return values
 
     def to_lines(self) -> Iterator[str]:
         """For a person."""
         done = f", {self.journalled:,} of them in the journal" if self.journalled else ""
         source = f"; {self.pairs_in_source:,} pairs of the source pass through" if self.pairs_in_source else ""
-        yield f"  passages {self.passages:,} to ask about{done}{source}"
+        yield f"  {self.unit:<8} {self.items:,} to ask about{done}{source}"
         yield (
             f"  calls    {self.calls:,}, {self.tokens['prompt']:,} + {self.tokens['completion']:,} tokens; "
             f"about {self.rows:,} rows"
@@ -93,17 +95,17 @@ class Estimate:
             yield f"  {name:<8} cost {cost}, {time}"
         if self.pilot is not None:
             cost = "unknown" if self.pilot["cost"] is None else f"{self.pilot['cost']:,.4f}"
-            yield f"  pilot    {self.pilot['passages']} passages, {self.pilot['calls']} calls, cost {cost}"
+            yield f"  pilot    {self.pilot['items']} {self.unit}, {self.pilot['calls']} calls, cost {cost}"
         yield f"  from     {self.based_on}"
         for note in self.notes:
             yield f"  note     {note}"
 
 
-class Measured:
+class Measured(Runner):
     """A runner that notes what its calls take."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.calls = Calls()
         self._timed = 0  # calls whose seconds are known
 
@@ -111,7 +113,7 @@ class Measured:
         """As `Runner.ask`."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        outcome = await self._runner.ask(request)
+        outcome = await super().ask(request)
         self.calls.calls += 1
         self.calls.estimated += estimate_messages(request.messages)
         if isinstance(outcome, Reply):
@@ -122,7 +124,7 @@ class Measured:
                 self.calls.seconds += loop.time() - began
         return outcome
 
-    def total(self) -> Calls:
+    def measured(self) -> Calls:
         """All calls; those that came from the journal are taken to last as long as the others."""
         found = self.calls
         seconds = assumed_seconds(found.calls, found.completion_tokens)
@@ -134,8 +136,12 @@ def assumed_seconds(calls: float, completion_tokens: float) -> float:
     return calls * FIXED_SECONDS + completion_tokens / TOKENS_A_SECOND
 
 
-def lanes(calls: Calls, paid: Price | None, settings: Settings, rate: float | None) -> dict[str, Lane]:
-    """Cost and time of the calls in each lane; `rate` is what the endpoint allowed a second, where that is known."""
+def lanes(calls: Calls, paid: Price | None, settings: Settings, rate: float | None, rounds: int = 1) -> dict[str, Lane]:
+    """Cost and time of the calls in each lane.
+
+    `rate` is what the endpoint allowed a second, where that is known; `rounds` is how many calls about an item follow
+    one another, each in a batch of its own.
+    """
     tokens = calls.prompt_tokens + calls.completion_tokens
     per_minute = [(calls.calls, settings.rpm), (tokens, settings.tpm)]
     seconds = [_sync_seconds(calls, settings), *(60 * amount / cap for amount, cap in per_minute if cap)]
@@ -145,8 +151,19 @@ def lanes(calls: Calls, paid: Price | None, settings: Settings, rate: float | No
     factor = BATCH if paid is None or paid.batch is None else paid.batch
     return {
         "sync": Lane(None if cost is None else round(cost, 6), round(max(seconds), 1)),
-        "batch": Lane(None if cost is None else round(cost * factor, 6), BATCH_SECONDS),
+        "batch": Lane(None if cost is None else round(cost * factor, 6), rounds * BATCH_SECONDS),
     }
+
+
+def together(found: Sequence[dict[str, Lane]]) -> dict[str, Lane]:
+    """The lanes of several models that are asked at the same time."""
+    whole: dict[str, Lane] = {}
+    for name in found[0]:
+        costs = [one[name].cost for one in found]
+        known = [cost for cost in costs if cost is not None]
+        cost = round(sum(known), 6) if len(known) == len(costs) else None
+        whole[name] = Lane(cost, max(one[name].seconds for one in found))
+    return whole
 
 
 def _sync_seconds(calls: Calls, settings: Settings) -> float:

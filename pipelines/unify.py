@@ -96,9 +96,7 @@ def _dry_run(
 ) -> Summary:
     from pipelines.unify_dry_run import dry_run
 
-    found = dry_run(generator, merge, out, summary, progress)
-    summary.dry_run, summary.estimate = found.to_json(), list(found.to_lines())
-    summary.work = str(work_path(out)) if found.pilot is not None else None
+    dry_run(generator, merge, out, summary, progress)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 

@@ -8,11 +8,11 @@ passages again and finds its replies there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,24 +20,15 @@ from datatools.checks.check import check_pair, check_question
 from datatools.dedupe.exact import question_key
 from datatools.engine.work import Work
 from datatools.io.atomic import part_writer
-from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key, identity
 from datatools.llm.errors import Failure
 from datatools.llm.journal import Journal
-from datatools.llm.provider import Provider
 from datatools.llm.reply import plain_text
 from datatools.llm.request import Reply, Request
 from datatools.llm.runner import Runner, run_ordered
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.asking import (
-    Status,
-    cost_of,
-    interruptible,
-    known_price,
-    open_budget,
-    runner_settings,
-    ticking,
-)
+from pipelines.ask_items import WAVE, model_at
+from pipelines.asking import Status, interruptible, team, ticking
 from pipelines.unify_merge import GENERATED, Merge
 from pipelines.unify_passages import PAIRS, pair_row
 from pipelines.unify_settings import UnifyRun, UnifySettings
@@ -45,19 +36,9 @@ from prompts.load import Prompt, load
 from schemas.document import SOURCE_TYPES, Document
 from schemas.trace import FAILED, TRACE
 
-IN_PROCESS = "transformers:"
-OPENAI = "https://api.openai.com/v1"
-WAVE = 20_000  # passages that are asked about together where requests are sent as files
 TRIES = 2  # a reply that fails a check is asked for once more
 _STREAMS = {"pairs": PAIRS, "trace": TRACE, "failed": FAILED}
 _TABLE_ROWS = 500
-
-
-class Asks(Protocol):
-    """A runner, or what stands before one."""
-
-    async def ask(self, request: Request) -> Reply | Failure:
-        """As `Runner.ask`."""
 
 
 @dataclass
@@ -81,32 +62,12 @@ class _Asked:
     checks: dict[str, Any]
 
 
-def _provider(settings: UnifySettings, run: UnifyRun) -> Callable[[], Provider]:
-    """What makes the provider once the loop runs. Raises ValueError for a key or a model that is not there."""
-    if _in_process(settings):
-        from datatools.llm.transformers_model import TransformersModel  # brings torch along
-
-        loaded = TransformersModel(settings.model)
-        return lambda: loaded
-    url = settings.base_url or OPENAI
-    sends = not run.dry_run or run.pilot is not None
-    key = api_key(run.api_key_env, url) if sends else ""
-    return lambda: Endpoint(url, settings.model, key, run.timeout or TIMEOUT)
-
-
-def _in_process(settings: UnifySettings) -> bool:
-    return settings.model.startswith(IN_PROCESS)
-
-
 class ModelGenerator:
     """Writes the pairs of passages with a model; made before any work begins, so that a bad setting stops at once."""
 
     def __init__(self, settings: UnifySettings, run: UnifyRun) -> None:
         self.settings, self.options = settings, run
-        self.provider = _provider(settings, run)
-        self.base_url = settings.model if _in_process(settings) else settings.base_url or OPENAI
-        self.host = self.provider().identity if _in_process(settings) else identity(self.base_url)
-        self.price = known_price(run, settings.model, self.host)
+        self.model = model_at(settings.model, settings.base_url, run)
         languages = ("zh", "en") if settings.language == "same" else (settings.language,)
         self._prompts: dict[tuple[str, str, str], Prompt] = {
             (step, language, source_type): load("unify", step, language, source_type, settings.prompts)
@@ -130,17 +91,17 @@ class ModelGenerator:
         asyncio.run(self._generate(merge, work, summary, progress))
 
     async def _generate(self, merge: Merge, work: Work, summary: Summary, progress: Progress) -> None:
-        settings = runner_settings(self.options, self.base_url)
-        workers = min(WAVE, merge.kept_passages) or 1 if self.options.lane == "batch" else 2 * settings.most
         with Journal(work.journal) as journal:
             if lost := journal.unfinished():
                 progress.say(f"unify: {lost} calls were under way when an earlier run ended; they may have been billed")
-            budget = open_budget(self.options, self.settings.model, self.price, journal)
             say = partial(progress.say_of, "unify")
-            async with Runner(self.provider(), journal, settings, say, budget) as runner:
-                status = Status(runner, self.price, self.options)
+            async with team([self.model], journal, self.options, say) as asked:
+                (runner,) = asked.runners
+                most = 2 * runner.settings.most
+                workers = min(WAVE, merge.kept_passages) or 1 if self.options.lane == "batch" else most
+                status = Status(asked)
                 with (
-                    interruptible(runner, say),
+                    interruptible(asked, say),
                     progress.bar("asking", merge.kept_passages) as bar,
                     ticking(bar, status),
                 ):
@@ -155,17 +116,9 @@ class ModelGenerator:
                             run_ordered(merge.passages(), done, workers=workers, window=4 * workers), merge, work
                         )
                     finally:
-                        self.count(runner, summary)
+                        asked.count(summary)
 
-    def count(self, runner: Runner, summary: Summary) -> None:
-        """Fill the summary's requests, tokens and cost."""
-        counters, total = runner.counters, runner.total()
-        summary.requests = {"sent": counters.sent, "cached": counters.cached, "retried": counters.retried}
-        summary.requests_total = {"sent": total.sent, "retried": total.retried}
-        summary.tokens = {"prompt": counters.prompt_tokens, "completion": counters.completion_tokens}
-        summary.cost = cost_of(self.price, self.options, counters.prompt_tokens, counters.completion_tokens)
-
-    async def pairs(self, runner: Asks, number: int, document: Document, has_pair: bool) -> Made:
+    async def pairs(self, runner: Runner, number: int, document: Document, has_pair: bool) -> Made:
         """The rows that come of a passage."""
         made = Made(number, document, from_source=has_pair)
         if has_pair:
@@ -188,7 +141,7 @@ class ModelGenerator:
         return "zh" if document.language in ("zh", "lzh") else "en"
 
     async def _ask(
-        self, runner: Asks, made: Made, step: str, language: str, question: str = "", asked: list[str] | None = None
+        self, runner: Runner, made: Made, step: str, language: str, question: str = "", asked: list[str] | None = None
     ) -> _Asked | None:
         """A reply that passes its checks; None when there is none, with the reason among the rows of `made`."""
         document = made.document

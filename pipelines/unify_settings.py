@@ -62,8 +62,6 @@ class UnifyRun(AskRun):
     """How the work is done: nothing here changes a byte of the output."""
 
     workers: int = 1
-    dry_run: bool = False
-    pilot: int | None = None  # passages that a dry run asks about
 
 
 def settings_from(values: dict[str, Any]) -> tuple[UnifySettings, UnifyRun]:

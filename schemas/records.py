@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.conversation import MESSAGE
+from schemas.conversation import MESSAGE, USAGE
 from schemas.fields import field, schema
 
 _PROVENANCE = (
     field("source_id", pa.string(), "id of the Document it rests on"),
     field("source", pa.string(), "source of that Document"),
-    field("generator", pa.string(), "rules or the model's name"),
+    field("generator", pa.string(), "who wrote the chosen reply, or the reply: rules, source or the model's name"),
 )
+
+SCORES = pa.list_(pa.int32())
+CANDIDATE = pa.struct(
+    [
+        field("generator", pa.string(), "who wrote it; the row's own comes first"),
+        field("temperature", pa.float64(), "it was asked for with; null where none was sent, and for the row's own"),
+        field("characters", pa.int32(), "its length"),
+        field("flags", pa.list_(pa.string()), "checks that fired: it may be rejected, never chosen"),
+        field("score", SCORES, "the whole, 1 to 10, in each of the two orders"),
+        field("accuracy", SCORES, "is the medicine right and in the source, in each order"),
+        field("safety", SCORES, "contraindications, red flags, doses, in each order"),
+        field("helpfulness", SCORES, "is what was asked answered, in each order"),
+        field("side", pa.string(), "chosen, rejected, or empty"),
+    ]
+)
+_JUDGED = (
+    field("judge", pa.string(), "rules or the judging model's name"),
+    field("rubric", pa.string(), "id@version#hash of the judge's prompt; empty for rules"),
+    field("reasons", pa.list_(pa.string()), "why, in the judge's words, in each of the two orders; empty for rules"),
+    field("candidates", pa.list_(CANDIDATE), "all that were judged; empty for rules"),
+    field("flags", pa.list_(pa.string()), "corruption:KIND, or the checks that the rejected reply breaks"),
+)
+_WRITTEN = (*_PROVENANCE, field("usage", USAGE, "tokens billed for the pair; null where no model was called"))
 
 PREFERENCE = schema(
     "preference/1",
@@ -19,11 +42,12 @@ PREFERENCE = schema(
     field("prompt", pa.list_(MESSAGE), "turns before the reply"),
     field("chosen", pa.list_(MESSAGE), "the better reply"),
     field("rejected", pa.list_(MESSAGE), "the worse reply"),
-    field("chosen_score", pa.float64(), "the judge's score of chosen"),
-    field("rejected_score", pa.float64(), "the judge's score of rejected"),
-    field("judge", pa.string(), "rules or the judging model's name"),
-    field("flags", pa.list_(pa.string()), "names of checks that fired, corruption:KIND"),
-    *_PROVENANCE,
+    field("chosen_score", pa.float64(), "the judge's score of chosen, mean of both orders"),
+    field("rejected_score", pa.float64(), "the judge's score of rejected, mean of both orders"),
+    field("length_ratio", pa.float64(), "characters of rejected to those of chosen"),
+    *_JUDGED,
+    *_WRITTEN,
+    field("rejected_generator", pa.string(), "who wrote the rejected reply; rules for a corruption"),
 )
 
 UNPAIRED = schema(
@@ -32,9 +56,9 @@ UNPAIRED = schema(
     field("prompt", pa.list_(MESSAGE), "turns before the reply"),
     field("completion", pa.list_(MESSAGE), "the reply"),
     field("label", pa.bool_(), "whether the reply is a good one"),
-    field("judge", pa.string(), "rules or the judging model's name"),
-    field("flags", pa.list_(pa.string()), "names of checks that fired, corruption:KIND"),
-    *_PROVENANCE,
+    field("score", pa.float64(), "the judge's score of the reply, mean of both orders"),
+    *_JUDGED,
+    *_WRITTEN,
 )
 
 TRIPLE = schema(

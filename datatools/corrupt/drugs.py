@@ -10,6 +10,7 @@ from random import Random
 # Behind the name of a herb these make another name of it: a formula, a preparation, a substance, a part.
 _LONGER = (
     r"(?![\u4e00-\u9fff]{0,7}(?:汤|散|丸|饮|膏|丹|煎|方|颗粒|胶囊|口服液|冲剂|注射液|合剂|糖浆|酊)"
+    r"|[\u4e00-\u9fff]{0,5}[^\W0-9一二三四五六七八九十两半数几每各]片|珠"
     r"|素|碱|苷|皂|酸|酰|胆碱|醇|酮|油|多糖|霜|炭|霉素|瘤|受体)"
 )
 

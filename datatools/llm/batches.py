@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -77,12 +78,16 @@ class Batches:
         return key in self._futures
 
     def resume(self) -> None:
-        """Go on with the batches that earlier runs left under way."""
+        """Go on with the batches that earlier runs left under way at this endpoint for this model."""
         for stored in self._journal.batches():
-            if stored.endpoint == self._endpoint.identity:
-                keys = dict.fromkeys(self._journal.waiting(stored.name))
+            keys = dict.fromkeys(self._journal.waiting(stored.name))
+            if stored.endpoint == self._endpoint.identity and self._are_own(keys):
                 batch = Batch(stored.name, stored.at, keys, stored.file, stored.remote, stored.status, resumed=True)
                 self._carry_on(batch)
+
+    def _are_own(self, keys: Iterable[bytes]) -> bool:
+        """Whether requests, which all are for one model, are for this one."""
+        return all(json.loads(self._journal.asked(key))["model"] == self._endpoint.model for key in islice(keys, 1))
 
     async def ask(self, key: bytes, asked: bytes, again: bool = False) -> Found:
         """The raw reply to a request, or why there is none; None where the run that meant to send it ended before.

@@ -80,12 +80,13 @@ class Reservation:
     kind: str
     prompt_tokens: float
     completion_tokens: float
+    price: Price
     known: bool  # whether the length of the reply is more than a guess
 
 
 @dataclass(slots=True)
 class Budget:
-    """A cap on what a job may cost, all its runs together.
+    """A cap on what a job may cost, all its runs and models together; `price` is that of a call that brings no other.
 
     A call reserves what its prompt and the longest reply would cost, and settles for what it did cost. The longest
     reply is `max_tokens`, or a quarter more than any reply to the same instructions so far. So `spent` passes `cap` by
@@ -103,9 +104,9 @@ class Budget:
     _prompt_factor: float = 1.0  # tokens the endpoint counts for one that is estimated, where that is more
     _waiting: deque[tuple[asyncio.Future[None], Reservation]] = field(default_factory=deque)
 
-    async def reserve(self, request: Request) -> Reservation:
+    async def reserve(self, request: Request, price: Price | None = None) -> Reservation:
         """Wait until the budget holds the call. Raises Spent."""
-        held = self._estimated(request)
+        held = self._estimated(request, price or self.price)
         if not self._waiting and self._take(held):
             return held
         if not self._held:
@@ -136,7 +137,7 @@ class Budget:
             self._prompt_factor = max(self._prompt_factor, factor)
         completion = completion_tokens or estimate(raw.decode(errors="replace"))
         self._longest[held.kind] = max(self._longest.get(held.kind, 0.0), completion)
-        self._settle(held, self.price.of(prompt_tokens or held.prompt_tokens, completion))
+        self._settle(held, held.price.of(prompt_tokens or held.prompt_tokens, completion))
 
     def learn(self, request: Request, completion_tokens: int) -> None:
         """A reply of an earlier run was that long."""
@@ -151,12 +152,12 @@ class Budget:
                 turn.set_exception(Spent())
         self._waiting.clear()
 
-    def _estimated(self, request: Request) -> Reservation:
+    def _estimated(self, request: Request, price: Price) -> Reservation:
         kind = _kind(request.messages)
         known = request.max_tokens is not None or kind in self._longest
         completion = request.max_tokens or MARGIN * self._longest.get(kind, UNSEEN_TOKENS / MARGIN)
         prompt = estimate_messages(request.messages) * self._prompt_factor
-        return Reservation(self.price.of(prompt, completion), kind, prompt, completion, known)
+        return Reservation(price.of(prompt, completion), kind, prompt, completion, price, known)
 
     def _take(self, held: Reservation) -> bool:
         fits = self.spent + self.reserved + held.amount <= self.cap
@@ -175,7 +176,7 @@ class Budget:
             if not turn.done():
                 if not waiting.known and waiting.kind in self._longest:
                     waiting.completion_tokens = MARGIN * self._longest[waiting.kind]
-                    waiting.amount = self.price.of(waiting.prompt_tokens, waiting.completion_tokens)
+                    waiting.amount = waiting.price.of(waiting.prompt_tokens, waiting.completion_tokens)
                     waiting.known = True
                 if self._take(waiting):
                     turn.set_result(None)

@@ -20,7 +20,7 @@ from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, Stopped, classify
 from datatools.llm.journal import Counts, Journal
 from datatools.llm.limits import Limit, Place
-from datatools.llm.money import Budget, Reservation, Spent
+from datatools.llm.money import Budget, Price, Reservation, Spent
 from datatools.llm.ordered import run_ordered
 from datatools.llm.provider import Provider
 from datatools.llm.reply import Body, decode, parse, usage
@@ -101,7 +101,8 @@ class Runner:
 
     Equal requests in flight are sent once. A reply is handed on only after it is in the journal. A failure that every
     other request would meet too (credentials, quota, unknown model, nobody there), and a `budget` that holds no further
-    call, stop the run: calls under way end and are journalled, everything else raises Stopped.
+    call, stop the run: calls under way end and are journalled, everything else raises Stopped. Runners may share a
+    journal and a budget; `price` is then this one's.
     """
 
     def __init__(
@@ -111,11 +112,13 @@ class Runner:
         settings: Settings = Settings(),
         say: Callable[[str], None] = lambda line: None,
         budget: Budget | None = None,
+        price: Price | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.journal = journal
         self.settings = settings
         self.budget = budget
+        self.price = price
         self.counters = Counters()
         self._before = journal.counts()
         start = settings.concurrency or min(START, settings.ceiling)
@@ -313,7 +316,7 @@ class Runner:
         if self.budget is None:
             return None
         try:
-            return await self.budget.reserve(request)
+            return await self.budget.reserve(request, self.price)
         except Spent:
             cap, spent = self.budget.cap, self.budget.spent
             message = f"the budget of {cap:g} does not hold another call: {spent:.6g} spent in all runs of the job"
@@ -379,7 +382,7 @@ class Runner:
         if self.budget is not None and held is not None:
             self.budget.settle(held, prompt_tokens, completion_tokens, raw)
         elif self.budget is not None:  # sent by an earlier run
-            self.budget.spent += self.budget.price.of(prompt_tokens, completion_tokens)
+            self.budget.spent += (self.price or self.budget.price).of(prompt_tokens, completion_tokens)
         return parse(body, self.endpoint.api_key)
 
     def _count_sent(self, tries: _Tries, sent: bool = True) -> None:

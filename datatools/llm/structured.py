@@ -49,7 +49,7 @@ async def ask(runner: Runner, request: Request, model: type[M]) -> Structured[M]
             return outcome
         anew = replace(request, sample=request.sample + ROUND)
         given_up_before = runner.settings.retry_failed and all(reply.cached for reply in replies)
-        if not (given_up_before or _known(runner, anew) or _known(runner, _formatted(anew, model))):
+        if not (given_up_before or _known(runner, anew) or _known(runner, formatted(anew, model))):
             runner.counters.failures["schema"] += 1
             return outcome
         request = anew
@@ -82,7 +82,7 @@ async def _send(runner: Runner, request: Request, model: type[M]) -> Reply | Fai
     """With the schema, or without where this endpoint refuses it or the reply was paid for already."""
     refused = runner.endpoint.refused
     if "response_format" not in refused and not _known(runner, request):
-        outcome = await runner.ask(_formatted(request, model))
+        outcome = await runner.ask(formatted(request, model))
         if not refuses(outcome):
             return outcome
         refused.add("response_format")
@@ -174,7 +174,8 @@ def _said(error: ValidationError) -> str:
     return "; ".join(said[:PROBLEMS_SHOWN]) + more
 
 
-def _formatted(request: Request, model: type[BaseModel]) -> Request:
+def formatted(request: Request, model: type[BaseModel]) -> Request:
+    """The request with the model's schema, as it is sent first."""
     return replace(request, response_format=response_format(model))
 
 

@@ -59,7 +59,7 @@ class Summary:
         """One screen for a person."""
         if self.dry_run is not None:
             sent = f"{self.requests['sent']:,} requests sent" if self.requests["sent"] else "nothing sent"
-            head = f"{self.command}: dry run, {self.rows_read:,} documents, {sent}, in {self.seconds:.1f} s"
+            head = f"{self.command}: dry run, {self.rows_read:,} {self.unit}, {sent}, in {self.seconds:.1f} s"
             return "\n".join([head, *self.estimate])
         lines = [
             f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} {self.unit} in {self.seconds:.1f} s"

@@ -82,7 +82,16 @@ def test_a_number_in_chinese_stays_one():
 
 
 @pytest.mark.parametrize(
-    "answer", ["宜桂枝汤。", "可用黄连素。", "选麻黄碱治疗。", "服人参养荣丸。", "嗜铬细胞瘤分泌肾上腺素样物质。"]
+    "answer",
+    [
+        "宜桂枝汤。",
+        "可用黄连素。",
+        "用三七止血片。",
+        "加阿胶珠。",
+        "选麻黄碱治疗。",
+        "服人参养荣丸。",
+        "嗜铬细胞瘤分泌肾上腺素样物质。",
+    ],
 )
 def test_the_name_of_a_herb_within_a_longer_one_stays(answer: str):
     worse = other_drug("", answer, Random(1))
@@ -114,13 +123,43 @@ def test_a_prohibition_becomes_a_permission(answer: str, worse: str):
     assert turned_negation(answer, Random(0)) == worse
 
 
-@pytest.mark.parametrize("answer", ["病变不可逆。", "患者不能食。", "气虚不能行。", "禁忌证：无。"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "病变不可逆。",
+        "患者不能食。",
+        "气虚不能行。",
+        "禁忌证：无。",
+        "不能饮食。",
+        "腰痛不可用俯仰。",
+        "不能用手捏起。",
+    ],
+)
 def test_what_is_no_prohibition_stays(answer: str):
     assert turned_negation(answer, Random(0)) is None
 
 
 def test_too_short_without_its_warning_is_left_alone():
     assert without_warning("孕妇禁用。口服。", Random(0)) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "误食有毒食物，伤损胃肠。",
+        "并发脓毒性休克。",
+        "又名梅毒性脑膜脑炎。",
+        "可缓解药物毒性、烈性。",
+        "进食有毒或变质的鱼。",
+    ],
+)
+def test_what_was_eaten_or_caught_is_no_warning(line: str):
+    assert without_warning("本病起病较急，病程一般不长，多数可以痊愈，少数会转为慢性。" + line, Random(0)) is None
+
+
+def test_a_drug_with_side_effects_has_a_warning():
+    good = "用于感冒发热，每日三次，饭后温水送服，三天为一个疗程。"
+    assert without_warning(good + "本品有小毒。", Random(0)) == good == without_warning(good + "毒性较大。", Random(0))
 
 
 def test_the_poison_of_a_disease_is_no_warning():

@@ -33,7 +33,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.llm.model_server import FAULTS, Message, completion, echo, no_fault, packed
+from tests.llm.model_server import FAULTS, Message, completion, echo, no_fault, packed, said
 
 FAULT = web.RequestKey("fault", str)
 STATES = ("validating", "in_progress", "finalizing")
@@ -201,7 +201,7 @@ class BatchServer:
     async def complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         fault = self._execute(body)[1]
-        status, answer = _answer(fault, self.reply(body["messages"]))
+        status, answer = _answer(fault, said(self.reply, body))
         return web.Response(status=status, body=packed(answer), content_type="application/json")
 
     # What a batch does
@@ -227,7 +227,7 @@ class BatchServer:
                 error = {"code": f"batch_{fault}", "message": "This request could not be executed."}
                 bad.append({**entry, "response": None, "error": error})
                 continue
-            status, answer = _answer(fault, self.reply(line["body"]["messages"]))
+            status, answer = _answer(fault, said(self.reply, line["body"]))
             entry |= {"response": {"status_code": status, "request_id": key, "body": answer}, "error": None}
             (good if status == 200 else bad).append(entry)
         # In any order: here in that of a hash.

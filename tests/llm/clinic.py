@@ -68,20 +68,36 @@ class Clinic:
     """Answers as whoever the system message names.
 
     `rates` are shares of replies that get a defect, by name. `diagnoses` says, by a fact that is volunteered, what a
-    patient gives away who cannot know it.
+    patient gives away who cannot know it. A judge of several answers goes by their places instead of their content to
+    the degree of `bias` (1: the first is always the best), and errs by up to `noise` points.
     """
 
     rates: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     diagnoses: Mapping[str, str] = field(default_factory=dict)
+    bias: float = 0.0
+    noise: float = 0.0
+
+    def of_body(self, body: Mapping[str, Any]) -> str:
+        """The same, where a writer of candidates says something else as another model, and at another temperature."""
+        # In batch files the keys of a message stand in another order.
+        messages = [{"role": one["role"], "content": one["content"]} for one in body["messages"]]
+        if "严谨的医学专家" not in messages[0]["content"] and "careful medical expert" not in messages[0]["content"]:
+            return self(messages)
+        draw = _drawn(self.seed, body["model"], body.get("temperature"), messages)
+        chinese = "严谨" in messages[0]["content"]
+        text = candidate(messages[-1]["content"], draw, chinese)
+        return self._with_defects(CLINICIAN, text, bool(URGENT.search(messages[-1]["content"])), draw)
 
     def __call__(self, messages: Sequence[Message]) -> str:
         system = messages[0]["content"] if messages[0]["role"] == "system" else ""
         user = messages[-1]["content"]
-        draw = random.Random(hashlib.blake2b(repr((self.seed, list(messages))).encode(), digest_size=8).digest())
+        draw = _drawn(self.seed, list(messages))
         chinese = bool(re.search("[\u4e00-\u9fff]", system))
         if "评审" in system or "You review" in system:
             return judgement(user, chinese)
+        if "你比较对同一个医学问题" in system or "You compare several answers" in system:
+            return verdict(user, chinese, draw, self.bias, self.noise)
         if "在网上回答病人的问题" in system or "answers patients' questions online" in system:
             text = written(user, draw, chinese)
             return self._with_defects(CLINICIAN, text, bool(URGENT.search(user)), draw)
@@ -110,6 +126,10 @@ class Clinic:
 
     def _given_away(self, system: str) -> str:
         return next((name for fact, name in self.diagnoses.items() if f"- {fact}\n" in system), "")
+
+
+def _drawn(*content: Any) -> random.Random:
+    return random.Random(hashlib.blake2b(repr(content).encode(), digest_size=8).digest())
 
 
 def patient(system: str, turns: Sequence[Message], draw: random.Random, chinese: bool) -> str:
@@ -214,6 +234,71 @@ def judgement(shown: str, chinese: bool) -> str:
     parts = dict.fromkeys(("accuracy", "safety", "completeness", "kindness", "score"), score)
     reason = f"回答有{len(answer)}字，{'说明了何时就医' if cares else '没有说清何时就医'}。"
     return json.dumps({**parts, "reason": reason if chinese else "Long enough, and says when to see a doctor."})
+
+
+# What a good answer says; a poor one says the other instead, which is about as long.
+WORTH = (
+    ("建议先到相应科室做检查，明确原因以后再用药。", "这种情况很多人都有过，一般自己慢慢就会好的。"),
+    ("过敏史和正在服用的药物要提前告诉医生。", "不用想得太多，放松心情比什么都要紧些。"),
+    ("把发作的时间和诱因记下来，方便面诊时说清楚。", "具体的原因比较复杂，三言两语很难说得明白。"),
+    ("如果一周内没有缓解或者加重，请到医院就诊。", "生活上自己多加注意就是了，平时多多休息。"),
+)
+WORTH_ENGLISH = (
+    ("Have it examined before you take anything for it.", "Many people have this and it tends to go away."),
+    ("Tell the doctor about allergies and medicines you take.", "Try not to think about it, being calm helps most."),
+    ("Write down when it happens and what brings it on.", "The causes are complex and hard to put in words."),
+    ("See a doctor if it is not better within a week.", "Just look after yourself and rest when you can."),
+)
+
+
+MORE = (
+    "饮食清淡一些，少吃辛辣油腻，别空腹太久。", "作息要规律，别熬夜，每天睡够七个小时。",
+    "适当活动，散步或者慢走都可以，量力而行。", "情绪尽量平稳，有烦心的事和家里人说说。",
+    "近期不要饮酒，也不要抽烟，咖啡浓茶少喝。", "注意保暖，天气变化的时候及时增减衣服。",
+    "保持居室通风，温度和湿度都不要太过极端。", "每天量一次体温，数一数脉搏，写在本子上。",
+)  # fmt: skip
+_LENGTH = re.compile(r"\s*[（(](?:约|about) (\d+) (?:字|words)[）)]$")
+
+
+def candidate(question: str, draw: random.Random, chinese: bool) -> str:
+    """An answer whose worth is drawn: each of four points is made, or something empty is said in its place.
+
+    It is about as long as it is asked to be, if that is between 100 and 250 characters.
+    """
+    wanted = _LENGTH.search(question)
+    question = _LENGTH.sub("", question)
+    points = [one[draw.random() < 0.45] for one in (WORTH if chinese else WORTH_ENGLISH)]
+    if chinese and wanted:
+        points += draw.sample(MORE, min(len(MORE), max(0, (int(wanted[1]) - 100) // 20)))
+    draw.shuffle(points)
+    urgent = URGENT.search(question)
+    if not chinese:
+        first = "Please go to an emergency department now. " if urgent else ""
+        return f"{first}There are several common causes. " + " ".join(points)
+    first = "请立即到医院急诊就诊，不要等待。" if urgent else ""
+    words = re.split(r"[。？！，?!,\n]", question.strip())[0][:24]
+    return f"{first}关于“{words}”，常见的原因不止一种。" + "".join(points)
+
+
+def verdict(shown: str, chinese: bool, draw: random.Random, bias: float, noise: float) -> str:
+    """Points for answers under letters: for each point of a good answer, and for what stands in the source too."""
+    head = r"\n\n回答 ([A-H])：\n" if chinese else r"\n\nAnswer ([A-H]):\n"
+    before, *pieces = re.split(head, shown)
+    _, _, source = before.partition("\n\n原文：\n" if chinese else "\n\nSource:\n")
+    found: dict[str, Any] = {}
+    letters, texts = pieces[::2], pieces[1::2]
+    for place, (letter, text) in enumerate(zip(letters, texts, strict=True)):
+        worth = sum(one in text for one, _ in (WORTH if chinese else WORTH_ENGLISH))
+        pairs = [text[at : at + 2] for at in range(len(text) - 1)]
+        worth = max(worth, round(4 * sum(pair in source for pair in pairs) / max(1, len(pairs))) if source else 0)
+        if URGENT.search(before):
+            worth += 1 if re.search("急诊|emergency", text) else -2
+        points = (1 - bias) * (2 + 2 * worth) + bias * (9 - place) + draw.uniform(-noise, noise)
+        points = min(10, max(1, round(points)))
+        found[letter] = dict.fromkeys(("accuracy", "safety", "helpfulness", "score"), points)
+    best = max(found, key=lambda letter: found[letter]["score"])
+    reason = f"回答{best}说得最全。" if chinese else f"Answer {best} says most."
+    return json.dumps({**found, "reason": reason}, ensure_ascii=False)
 
 
 def facts(shown: str, article: bool = False) -> str:

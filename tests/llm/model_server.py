@@ -51,6 +51,12 @@ def echo(messages: list[Message]) -> str:
     return f"回复{hashlib.blake2b(prompt.encode(), digest_size=4).hexdigest()}：{messages[-1]['content'][:200]}"
 
 
+def said(reply: Any, body: dict[str, Any]) -> str:
+    """The reply to a request: by its messages, or by all of it where `reply` has a method `of_body`."""
+    text = reply.of_body(body) if hasattr(reply, "of_body") else reply(body["messages"])
+    return str(text)
+
+
 def no_fault(key: str, nth: int, body: dict[str, Any]) -> str:
     """Every reply is good."""
     return ""
@@ -270,7 +276,7 @@ class ModelServer:
             self._answer(connection, body, fault)
 
     def _answer(self, connection: _Connection, body: dict[str, Any], fault: str) -> None:
-        connection.answer(self.reply(body["messages"]), fault)
+        connection.answer(said(self.reply, body), fault)
 
     async def serve(self, ready: Callable[[], None], port: int = 0, lifetime: float = LIFETIME) -> None:
         """Serve on 127.0.0.1 until cancelled or `lifetime` seconds are over; `ready` is called when `port` is known."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.llm.batch_server import BatchServer
 from tests.llm.clinic import Clinic
 from tests.llm.model_server import Message, ModelServer
 from tests.pipelines.command import Ended, answer, beside, files, here, question, rows, write
@@ -106,3 +107,46 @@ def test_the_same_bytes_again_and_a_wrong_scale_is_refused(table: Path, out: Pat
     assert ended.code == 2 and "1 to 5" in ended.line
     ended = here("consult", table, "--out", out)
     assert ended.code == 2 and "--model NAME" in ended.line
+
+
+def test_another_model_may_judge_and_its_own_judge_is_warned_of(
+    table: Path, tmp_path: Path, out: Path, clinic: ModelServer, serve: Callable[..., ModelServer]
+) -> None:
+    judge = serve(reply=Clinic())
+    options = ("--keep-human", 4, "--judge-model", "j", "--judge-base-url", judge.url)
+    ended = consult(table, out, clinic, *options)
+    assert ended.code == 0 and "judge is the writer" not in ended.stderr
+    assert [row["judged"] and row["judged"]["judge"] for row in rows(out)] == ["j", "j", None]
+    assert {seen.body["model"] for seen in judge.seen} == {"j"} and len(judge.seen) == 2 == len(clinic.seen)
+    assert "the judge is the writer too" in consult(table, tmp_path / "own.parquet", clinic, "--keep-human", 4).stderr
+    alone = consult(table, tmp_path / "x.parquet", clinic, "--judge-model", "j")
+    assert alone.code == 2 and "needs --keep-human" in alone.line
+
+
+@pytest.mark.parametrize("keep", [(), ("--keep-human", 4)])
+def test_a_dry_run_foresees_calls_and_a_pilot_is_found_in_the_journal(
+    table: Path, out: Path, clinic: ModelServer, keep: tuple[object, ...]
+) -> None:
+    prices = ("--price-in", 1, "--price-out", 4, *keep)
+    found = consult(table, out, clinic, *prices, "--dry-run").summary
+    # Three questions are left of four; two of them have a human answer to be judged, and nobody knows how many stay.
+    assert (found["dry_run"]["items"], found["dry_run"]["calls"]) == (3, 5 if keep else 3)
+    assert found["cost"] == 0 and found["rows_read"] == 4
+    assert clinic.seen == [] and not out.exists() and not out.with_suffix(".work").exists()
+    piloted = consult(table, out, clinic, *prices, "--pilot", 2).summary["dry_run"]
+    sent = len(clinic.seen)
+    assert piloted["pilot"]["items"] == 2 == piloted["journalled"] and piloted["pilot"]["calls"] == sent > 0
+    ended = consult(table, out, clinic, *prices)
+    assert ended.code == 0 and ended.summary["requests"]["cached"] == sent and len(rows(out)) == 3
+
+
+def test_batches_give_what_calls_give(table: Path, tmp_path: Path, out: Path, clinic: ModelServer) -> None:
+    assert consult(table, out, clinic, "--keep-human", 4).code == 0
+    other = tmp_path / "batches" / out.name
+    other.parent.mkdir()
+    with BatchServer(reply=Clinic()) as server:
+        options = ("--model", "m", "--base-url", server.url, "--lane", "batch", "--poll", 0, "--keep-human", 4)
+        assert here("consult", table, "--out", other, "--json", *options).code == 0
+        # Judgements and answers that need none go together; then the answers to the poor ones.
+        assert [len(batch.lines) for batch in server.batches] == [3, 1]
+    assert files(other) == files(out)

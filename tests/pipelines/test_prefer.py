@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.prefer import LEAST_RATIO, MOST_RATIO
+from pipelines.prefer_settings import LEAST_RATIO, MOST_RATIO
 from schemas.conversation import CONVERSATION
 from schemas.fields import check
 from schemas.records import PREFERENCE, UNPAIRED
@@ -109,4 +109,38 @@ def test_what_there_is_not_is_said(sft: Path, tmp_path: Path, arguments: tuple[s
 def test_another_kind_of_file_is_refused(tmp_path: Path):
     pq.write_table(pa.table({"text": ["x"]}), tmp_path / "text.parquet")
     ended = here("prefer", tmp_path / "text.parquet", "--out", tmp_path / "x.parquet")
-    assert ended.code == 2 and "'id'" in ended.line
+    assert ended.code == 2 and "no question and answer there" in ended.line
+
+
+GRAPH = (
+    "head\trelation\ttail\n"
+    "麻黄汤\t主治\t用于外感风寒，恶寒发热，无汗而喘。\n麻黄汤\t功用\t发汗解表，宣肺平喘\n"
+    "归脾汤\t主治\t用于心脾两虚，失眠健忘，食少体倦。\n归脾汤\t功用\t益气补血，健脾养心\n"
+    "感冒\t证型\t外感风寒\n外感风寒\t代表方\t麻黄汤\n"
+)
+
+
+def test_a_graph_brings_wrong_formulas(tmp_path: Path):
+    row = conversation(0, "宜用麻黄汤，水煎服。", messages=None)
+    row["messages"] = [
+        {"role": "user", "content": "外感风寒，恶寒发热，用什么方？"},
+        {"role": "assistant", "content": "宜用麻黄汤，水煎服。"},
+    ]
+    pq.write_table(pa.Table.from_pylist([row], schema=CONVERSATION), tmp_path / "in.parquet")
+    (tmp_path / "kg.tsv").write_text(GRAPH, encoding="utf-8")
+    without = here("prefer", tmp_path / "in.parquet", "--out", tmp_path / "a.parquet", "--json")
+    assert without.summary["dropped"] == {"no_occasion": 1}
+    out = tmp_path / "b.parquet"
+    assert here("prefer", tmp_path / "in.parquet", "--out", out, "--graph", tmp_path / "kg.tsv").code == 0
+    (pair,) = rows_of(out)
+    assert pair["flags"] == ["corruption:formula"] and pair["rejected"][0]["content"] == "宜用归脾汤，水煎服。"
+    (tmp_path / "kg.tsv").write_text("head\trelation\n", encoding="utf-8")
+    changed = here("prefer", tmp_path / "in.parquet", "--out", out, "--graph", tmp_path / "kg.tsv")
+    assert changed.code == 2
+
+
+def test_a_file_that_says_it_holds_conversations_and_does_not_is_refused(tmp_path: Path):
+    schema = pa.schema([pa.field("id", pa.string())], metadata=CONVERSATION.metadata)
+    pq.write_table(pa.table({"id": ["x"]}, schema=schema), tmp_path / "broken.parquet")
+    ended = here("prefer", tmp_path / "broken.parquet", "--out", tmp_path / "x.parquet")
+    assert ended.code == 2 and "'messages'" in ended.line

@@ -26,6 +26,10 @@ GIVEN: dict[str, dict[str, dict[str, Any]]] = {
         "rewrite": {"history": _TALK, "text": "多休息"},
         "system": {"role": "nurse"},
     },
+    "prefer": {
+        "answer": {"question": "头痛怎么办？", "source": "", "length": 120},
+        "judge": {"question": "头痛怎么办？", "source": "头痛者", "answers": [("A", "多休息"), ("B", "喝水")]},
+    },
     "consult": {"answer": {"question": "头痛怎么办？"}, "judge": {"question": "头痛怎么办？", "answer": "多休息"}},
 }
 
@@ -41,7 +45,7 @@ def test_every_prompt_renders_with_what_its_job_gives(path: Path) -> None:
     assert read(path).language == language
 
 
-@pytest.mark.parametrize("job", ["dialogue", "consult"])
+@pytest.mark.parametrize("job", ["dialogue", "consult", "prefer"])
 def test_every_step_is_there_in_both_languages(job: str) -> None:
     for step in GIVEN[job]:
         for language in ("zh", "en"):
