@@ -364,3 +364,20 @@ def test_export_refuses_a_parquet_of_another_kind(made: Path, folder: Path, tmp_
     done = here("export", tmp_path / "again.trace.parquet", "--out", tmp_path / "x.jsonl", "--json")
     checked(done, 2)
     assert "trace/1" in done.line
+
+
+def test_a_verb_of_two_words_goes_before_the_verb_of_its_first():
+    verbs = typer.Typer(cls=cli.Verbs)
+    seen: list[str] = []
+
+    @verbs.command()
+    def train(file: str) -> None:
+        seen.append(f"train {file}")
+
+    @verbs.command("train merge")
+    def merge(run: str) -> None:
+        seen.append(f"merge {run}")
+
+    for words in (["train", "sft.parquet"], ["train", "merge", "runs/x"], ["train", "./merge"]):
+        verbs(words, standalone_mode=False)
+    assert seen == ["train sft.parquet", "merge runs/x", "train ./merge"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 SERIES = (1, 2, 5)  # widths of bins: 1, 2, 5, 10, 20, 50, …
+COLOURS = 8  # of bands, one above the other; then they begin again
 HEIGHT = 100  # of a histogram's drawing, in its own units
 
 
@@ -92,6 +93,45 @@ def histogram(found: Sequence[Bin], title: str) -> Markup:
         '</svg><div class="axis" aria-hidden="true">{}</div><details><summary>numbers</summary><div class="scroll">'
         "<table><tbody>{}</tbody></table></div></details></figure>"
     ).format(HEIGHT, title, columns, labels, rows)
+
+
+def stacked(parts: Sequence[tuple[str, Sequence[int]]], title: str) -> Markup:
+    """Shares of several parts in stretches of equal length, as bands one above the other, and a table of the numbers.
+
+    Every part has a count for each stretch; all parts have as many.
+    """
+    if not parts:
+        return Markup("")
+    sums = [sum(counts) or 1 for counts in zip(*(counts for _, counts in parts), strict=True)]
+    width = 100 / len(sums)
+    below = [0.0] * len(sums)
+    bands, rows = Markup(""), Markup("")
+    for number, (name, counts) in enumerate(parts):
+        above = [low + HEIGHT * count / total for low, count, total in zip(below, counts, sums, strict=True)]
+        # A stretch is level from its beginning to its end: nothing is known of what is between two.
+        top = " ".join(f"{x:.2f},{HEIGHT - y:.2f}" for n, y in enumerate(above) for x in (n * width, (n + 1) * width))
+        back = [(x, y) for n, y in enumerate(below) for x in (n * width, (n + 1) * width)]
+        bottom = " ".join(f"{x:.2f},{HEIGHT - y:.2f}" for x, y in reversed(back))
+        kind = number % COLOURS
+        bands += Markup('<path class="band{}" d="M{} L{} Z"><title>{}</title></path>').format(kind, top, bottom, name)
+        cells = Markup("").join(
+            Markup('<td class="n" data-value="{}">{}</td>').format(count, share(count, total))
+            for count, total in zip(counts, sums, strict=True)
+        )
+        rows += Markup('<tr data-part="{}"><td><i class="band{}"></i><bdi>{}</bdi></td>{}</tr>').format(
+            name, kind, name, cells
+        )
+        below = above
+    labels = Markup("").join(
+        Markup("<span>{}–{} %</span>").format(100 * n // len(sums), 100 * (n + 1) // len(sums))
+        for n in range(len(sums))
+    )
+    heads = Markup("").join(Markup('<th class="n">{} %</th>').format(100 * n // len(sums)) for n in range(len(sums)))
+    return Markup(
+        '<figure class="histogram stacked"><svg viewBox="0 0 100 {}" preserveAspectRatio="none" role="img" '
+        'aria-label="{}">{}</svg><div class="axis" aria-hidden="true">{}</div><div class="scroll"><table><thead><tr>'
+        "<th>from</th>{}</tr></thead><tbody>{}</tbody></table></div></figure>"
+    ).format(HEIGHT, title, bands, labels, heads, rows)
 
 
 def bars(rows: Sequence[tuple[str, int]], total: int, others: tuple[str, int] | None = None) -> Markup:

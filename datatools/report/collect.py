@@ -26,7 +26,16 @@ from datatools.report.examples import (
     with_twins,
 )
 from datatools.report.facts import Cluster, Counts, Facts, Reason, Step, Twin
-from datatools.report.figures import checks_of, column_counts, column_lengths, encodings_of, rows_of, tokens_of, top
+from datatools.report.figures import (
+    checks_of,
+    column_counts,
+    column_lengths,
+    encodings_of,
+    order_of,
+    rows_of,
+    tokens_of,
+    top,
+)
 from schemas.fields import check, name_of
 from schemas.trace import FAILED, TRACE
 
@@ -124,6 +133,7 @@ class _Collector:
             checks=checks_of(self.table) if self.table is not None else (),
             tokens=tokens_of(self.table) if self.table is not None else None,
             samples=tuple(sample for sample, _ in samples),
+            order=order_of(filled, self.rows) if filled is not None and self.rows else (),
             notes=tuple(self.notes),
         )
 

@@ -158,4 +158,5 @@ class Facts:
     checks: tuple[Check, ...] = ()
     tokens: tuple[int, int] | None = None
     samples: tuple[Sample, ...] = ()
+    order: tuple[tuple[str, tuple[int, ...]], ...] = ()  # of a mixture: rows of every part in each tenth of the file
     notes: tuple[str, ...] = ()

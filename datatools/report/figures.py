@@ -10,6 +10,7 @@ import polars as pl
 from datatools.report.facts import Check, Counts, Lengths
 from schemas.conversation import CHECKS
 
+TENTHS = 10
 TOP = 20  # values of a column that are named; the rest is counted together
 # The columns worth counting, of all record types.
 COUNTED = ("language", "source_type", "generator", "task", "prompt", "judge", "license", "exam", "relation", "source")
@@ -32,6 +33,19 @@ def top(counted: pl.DataFrame) -> Counts:
     named = ranked.head(TOP)
     others = sum(ranked["len"].to_list()[TOP:])
     return Counts(tuple(named.rows()), others, ranked.height)
+
+
+def order_of(table: pl.LazyFrame, rows: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Of a mixture, the rows of every part in each tenth of the file, the earliest part first; else nothing."""
+    if "mix_source" not in table.collect_schema():
+        return ()
+    tenth = (pl.int_range(pl.len()) * TENTHS // rows).alias("tenth")
+    counted = collected(table.select(pl.col("mix_source").fill_null(""), tenth).group_by("mix_source", "tenth").len())
+    found: dict[str, list[int]] = {}
+    for name, place, count in counted.rows():
+        found.setdefault(name, [0] * TENTHS)[place] = count
+    middles = {name: sum(n * count for n, count in enumerate(counts)) / sum(counts) for name, counts in found.items()}
+    return tuple((name, tuple(found[name])) for name in sorted(found, key=lambda name: (middles[name], name)))
 
 
 def encodings_of(passages: pl.LazyFrame) -> Counts:

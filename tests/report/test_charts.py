@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datatools.report.charts import Bin, bar, bars, bins, histogram, share
+from datatools.report.charts import Bin, bar, bars, bins, histogram, share, stacked
 
 lengths = st.dictionaries(st.integers(0, 10**7), st.integers(1, 10**6), max_size=40)
 
@@ -71,3 +71,12 @@ def test_a_share_never_rounds_to_nothing_or_all(part: int, whole: int) -> None:
     part = min(part, whole)
     assert (share(part, whole) == "0 %") == (part == 0)
     assert (share(part, whole) == "100 %") == (part == whole)
+
+
+def test_bands_fill_every_stretch_and_the_table_has_the_numbers():
+    chart = stacked([("web <b>", (3, 0)), ("books", (1, 0))], "order")
+    assert "web &lt;b&gt;" in chart and "<b>" not in chart
+    assert chart.count("<path") == 2 and 'data-value="3">75.0 %' in chart
+    first, second = re.findall(r'd="M([^"]*) Z"', chart)
+    assert first.startswith("0.00,25.00 50.00,25.00") and "0.00,0.00 50.00,0.00" in second
+    assert stacked([], "order") == ""

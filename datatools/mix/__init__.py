@@ -1,0 +1,1 @@
+"""How much of which input a mixture takes, and in which order its rows stand."""

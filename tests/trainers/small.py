@@ -1,0 +1,83 @@
+"""Tiny models and a tokenizer made on the spot, shaped as Qwen3 and Llama are: nothing is fetched from a hub."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+CHATML = (
+    "{%- for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{%- endfor %}{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%- endif %}"
+)
+# As Qwen3: what the assistant thought is taken out of all turns but the last.
+THINKING = (
+    "{%- for message in messages %}{%- set text = message['content'] %}"
+    "{%- if message['role'] == 'assistant' and not loop.last and '</think>' in text %}"
+    "{%- set text = text.split('</think>')[-1].lstrip('\n') %}{%- endif %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + text + '<|im_end|>\n' }}"
+    "{%- endfor %}{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%- endif %}"
+)
+LINES = (
+    "高血压患者应当低盐饮食，定期测量血压。",
+    "What is the first line therapy for type 2 diabetes? Metformin.",
+    "感冒发烧三天，咳嗽有痰，应该怎么办？建议多饮水，必要时就医。",
+)
+
+
+@cache
+def _trained(words: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    learn = trainers.BpeTrainer(
+        vocab_size=words, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(LINES * 4, learn)
+    return tokenizer
+
+
+def tokenizer(template: str | None = CHATML, *, end: str | None = "<|im_end|>") -> Any:
+    """A byte-level tokenizer of about 400 tokens."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    copied = Tokenizer.from_str(_trained(400).to_str())
+    made = PreTrainedTokenizerFast(tokenizer_object=copied, eos_token=end, pad_token="<|pad|>", model_max_length=4096)
+    made.chat_template = template
+    return made
+
+
+def model(kind: str = "qwen3", *, hidden: int = 32, context: int = 512, seed: int = 0) -> Any:
+    """A model of two layers with random weights."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+    words = tokenizer()
+    shape = {
+        "vocab_size": len(words),
+        "hidden_size": hidden,
+        "intermediate_size": 2 * hidden,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": context,
+        "pad_token_id": words.pad_token_id,
+        "eos_token_id": words.eos_token_id,
+        "bos_token_id": None,
+    }
+    torch.manual_seed(seed)
+    if kind == "qwen3":
+        return Qwen3ForCausalLM(Qwen3Config(head_dim=hidden // 4, tie_word_embeddings=True, **shape))
+    return LlamaForCausalLM(LlamaConfig(**shape))
+
+
+def save(folder: Path, kind: str = "qwen3", template: str | None = CHATML, **shape: Any) -> Path:
+    """A folder with model and tokenizer, as `--model` takes it."""
+    model(kind, **shape).save_pretrained(folder)
+    tokenizer(template).save_pretrained(folder)
+    return folder

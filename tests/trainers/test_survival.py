@@ -1,0 +1,258 @@
+"""Kills, signals, full disks, changed settings: the same line goes on, and ends in the same bits."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.command import Ended, here, killed_when, started
+from tests.trainers.conftest import says, user, write_rows
+from trainers import checkpoints, fit, manifest
+from trainers.metrics import read
+
+pytestmark = pytest.mark.slow
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(
+        tmp_path_factory.mktemp("rows") / "sft.jsonl",
+        [{"messages": [user(f"问题{n}是什么？"), says(f"回答{n}，低盐饮食。" * (1 + n % 3))]} for n in range(20)],
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With dropout, so that the state of what is random must come back too."""
+    from tests.trainers import small
+
+    folder = small.save(tmp_path_factory.mktemp("model"))
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('"attention_dropout": 0.0', '"attention_dropout": 0.1'))
+    return folder
+
+
+def line(rows: Path, model: Path, out: Path) -> list[object]:
+    more = ["--max-steps", STEPS, "--save-steps", 4, "--batch-size", 3, "--learning-rate", 1e-2, "--attention", "eager"]
+    return ["train", rows, "--model", model, "--out", out, *more]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(rows: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    done = here(*line(rows, model, out))
+    assert done.code == 0, done.stderr
+    return out
+
+
+@contextmanager
+def when(happened: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
+    """Do something as soon as something has happened in the block."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.001):
+            if happened():
+                return act()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def at_step(out: Path, step: int) -> Callable[[], bool]:
+    return lambda: len(read(out)) >= step
+
+
+def interrupted(number: int, step: int, *words: object, out: Path) -> Ended:
+    """The command in this process, sent a signal when it has come to a step."""
+    with when(at_step(out, step), lambda: os.kill(os.getpid(), number)):
+        return here(*words)
+
+
+def assert_same(out: Path, uninterrupted: Path) -> None:
+    """Weights bit for bit, and every step told of once with the same loss."""
+    assert (out / "model.safetensors").read_bytes() == (uninterrupted / "model.safetensors").read_bytes()
+    told = [[(one["step"], one["loss"], one["tokens"]) for one in read(run)] for run in (out, uninterrupted)]
+    assert told[0] == told[1]
+    assert [step for step, _, _ in told[0]] == list(range(1, STEPS + 1))
+
+
+def test_killed_at_any_moment_the_same_line_ends_in_the_same_bits(
+    rows: Path, model: Path, uninterrupted: Path, tmp_path: Path
+):
+    out = tmp_path / "run"
+    moments: list[Callable[[], bool]] = [
+        lambda: (out / "data").exists(),  # while the rows are prepared
+        lambda: (out / "checkpoint-4").exists(),  # while a checkpoint is written
+        at_step(out, 7),  # between two
+        lambda: (out / fit.TEMPORARY).exists(),  # while the model is put in its place
+    ]
+    killed = [killed_when(started(*line(rows, model, out)), moment) for moment in moments]
+    assert all(killed[:3])
+    done = here(*line(rows, model, out))
+    assert done.code == 0, done.stderr
+    assert_same(out, uninterrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(
+    number: int, rows: Path, model: Path, uninterrupted: Path, tmp_path: Path
+):
+    out = tmp_path / "run"
+    stopped = interrupted(number, 6, *line(rows, model, out), out=out)
+    assert stopped.code == 130
+    assert "the same line again goes on" in stopped.line
+    last = checkpoints.newest(out)
+    assert last is not None
+    assert checkpoints.step_of(last) == read(out)[-1]["step"] >= 6
+    assert not (out / "model.safetensors").exists()
+    done = here(*line(rows, model, out))
+    assert done.code == 0, done.stderr
+    assert f"goes on from {last.name}" in done.stderr
+    assert_same(out, uninterrupted)
+
+
+def test_what_was_never_finished_is_skipped(rows: Path, model: Path, uninterrupted: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    assert interrupted(signal.SIGTERM, 9, *line(rows, model, out), out=out).code == 130
+    last = checkpoints.newest(out)
+    assert last is not None
+    (out / "checkpoint-99").mkdir()  # begun
+    (out / "checkpoint-99" / "model.safetensors").write_bytes(b"half")
+    shutil.copytree(last, out / "checkpoint-98")  # cut short behind its marker, as by a power cut
+    weights = out / "checkpoint-98" / "optimizer.pt"
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert checkpoints.newest(out) == last
+    done = here(*line(rows, model, out))
+    assert done.code == 0, done.stderr
+    assert "checkpoint-99 was never finished" in done.stderr
+    assert_same(out, uninterrupted)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(rows: Path, model: Path, uninterrupted: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    assert interrupted(signal.SIGTERM, 5, *line(rows, model, out), out=out).code == 130
+    last = checkpoints.newest(out)
+    assert last is not None
+    largest = max(path.stat().st_size for path in last.iterdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest // 2, hard))  # no file may grow beyond that
+    try:
+        full = here(*line(rows, model, out))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert full.code == 2
+    assert "the disk is full" in full.line
+    assert last.name in full.line
+    assert checkpoints.newest(out) == last
+    assert [path.name for path in out.glob("checkpoint-*")].count(last.name) == 1
+    assert here(*line(rows, model, out)).code == 0
+    assert_same(out, uninterrupted)
+
+
+def test_two_whole_checkpoints_are_kept(uninterrupted: Path):
+    kept = sorted(checkpoints.step_of(path) for path in uninterrupted.glob("checkpoint-*"))
+    assert kept == [8, 12]
+    assert all(checkpoints.whole(path) for path in uninterrupted.glob("checkpoint-*"))
+
+
+def test_a_finished_run_is_not_trained_again(rows: Path, model: Path, uninterrupted: Path):
+    before = (uninterrupted / "metrics.jsonl").stat().st_mtime_ns, (uninterrupted / "model.safetensors").stat().st_mtime_ns
+    again = here(*line(rows, model, uninterrupted), "--json")
+    assert again.code == 0
+    assert again.summary["rows_read"] == 20
+    after = (uninterrupted / "metrics.jsonl").stat().st_mtime_ns, (uninterrupted / "model.safetensors").stat().st_mtime_ns
+    assert after == before
+
+
+def test_other_settings_and_data_are_refused(rows: Path, model: Path, uninterrupted: Path, tmp_path: Path):
+    words = line(rows, model, uninterrupted)
+    for more, said in (
+        (["--learning-rate", "0.5"], "learning_rate was 0.01, now 0.5"),
+        (["--seed", "7"], "seed was 0, now 7"),
+        (["--stage", "pt"], "stage pt needs text"),
+        (["--set", "weight_decay=0.1"], "set was {}"),
+    ):
+        refused = here(*words, *more)
+        assert refused.code == 2
+        assert said in refused.line
+    text = rows.read_text()
+    try:
+        rows.write_text(text.replace("低盐", "低糖"))
+        changed = here(*words)
+    finally:
+        rows.write_text(text)
+    assert changed.code == 2
+    assert "sft.jsonl has changed; --fresh starts over" in changed.line
+
+
+def test_fresh_starts_over(rows: Path, model: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    short = ["--max-steps", 1, "--save-steps", 1, "--batch-size", 1]
+    assert here("train", rows, "--model", model, "--out", out, *short).code == 0
+    (out / "notes.txt").write_text("mine")
+    done = here("train", rows, "--model", model, "--out", out, *short, "--seed", "1", "--fresh")
+    assert done.code == 0, done.stderr
+    assert (out / "notes.txt").read_text() == "mine"
+    assert manifest.read(out)["settings"]["seed"] == 1  # type: ignore[index]
+
+
+def test_a_second_run_waits_its_turn(rows: Path, model: Path, tmp_path: Path):
+    import fcntl
+
+    out = tmp_path / "run"
+    out.mkdir()
+    with (out / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = here(*line(rows, model, out))
+    assert refused.code == 2
+    assert "another run is working there" in refused.line
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_its_rows(rows: Path, model: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    words = ["train", rows, "--model", model, "--out", out, "--max-steps", 6, "--save-steps", 1, "--batch-size", 2]
+    stopped = here(*words, "--learning-rate", "1e30")
+    assert stopped.code == 2
+    assert "sft.jsonl:" in stopped.line
+    assert "is nan" in stopped.line or "is inf" in stopped.line
+    assert not (out / "model.safetensors").exists()
+    assert all(one["loss"] == one["loss"] for one in read(out))
+
+
+def test_a_batch_that_does_not_fit_is_halved(
+    rows: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: Path
+):
+    import torch
+
+    seen: list[int] = []
+
+    def too_small(trainer: object, plan: fit.Plan) -> None:
+        seen.append(plan.per_device)
+        if plan.per_device > 1:
+            raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(fit, "_probe", too_small)
+    done = here("train", rows, "--model", model, "--out", tmp_path / "run", "--max-steps", 2, "--batch-size", 4)
+    assert done.code == 0, done.stderr
+    assert seen == [4, 2, 1]
+    plan = manifest.read(tmp_path / "run")["plan"]  # type: ignore[index]
+    assert (plan["per_device"], plan["accumulation"]) == (1, 4)
+    assert "4 rows at once do not fit; now 2" in done.stderr
+    nothing = fit.plan_from({**plan, "checkpointing": True})
+    assert fit.halved(nothing) is None
+

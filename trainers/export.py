@@ -1,0 +1,102 @@
+"""Export: a run's model as a folder that other programs load: safetensors, with a Modelfile for Ollama, for GGUF."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from trainers.merge import FolderSummary, check_run, copy_beside, is_adapter, new_folder, write_merged
+from trainers.turns import stops_of, turns_of
+
+FORMATS = ("safetensors", "ollama", "gguf")
+# A model is these files; checkpoints, metrics and the report of a run are not.
+PATTERNS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "chat_template*",
+)
+
+
+def export(run: Path, to: str, out: Path | None = None) -> FolderSummary:
+    """Write the model of `run`, an adapter merged into its base, to `out` (`run/TO` when not given).
+
+    Raises ValueError for another format, a folder without a model, or a chat template that Ollama cannot follow.
+    """
+    began = time.monotonic()
+    if to not in FORMATS:
+        raise ValueError(f"--to {to}: must be one of {', '.join(FORMATS)}")
+    check_run(run)
+    out = out or run / to
+    summary = FolderSummary("train export", [str(run)], output=str(out), cost=None)
+    with new_folder(out) as folder:
+        if is_adapter(run):
+            difference = write_merged(run, folder)
+            summary.lines.append(f"  merged   logits differ by {difference:.2g} at most from those of base and adapter")
+        else:
+            _copy(run, folder)
+        if to == "ollama":
+            (folder / "Modelfile").write_text(modelfile(folder), encoding="utf-8")
+    summary.lines += _next(to, out, run.resolve().name)
+    summary.seconds = round(time.monotonic() - began, 3)
+    return summary
+
+
+def modelfile(folder: Path) -> str:
+    """Ollama's Modelfile for a model folder: its weights, its template, and where an answer ends."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    if not tokenizer.chat_template:
+        raise ValueError(f"{folder}: its tokenizer has no chat template, which Ollama would need")
+    turns = turns_of(tokenizer)
+    stops = "".join(f'PARAMETER stop "{stop}"\n' for stop in stops_of(tokenizer, _ends(folder), turns))
+    return f'FROM .\nTEMPLATE """{turns.go_template()}"""\n{stops}'
+
+
+def gguf_command(folder: Path, name: str) -> str:
+    """How llama.cpp makes a GGUF file of a model folder."""
+    target = folder / f"{name}-bf16.gguf"
+    return shlex.join(
+        ["python", "llama.cpp/convert_hf_to_gguf.py", str(folder), "--outtype", "bf16", "--outfile", str(target)]
+    )
+
+
+def _copy(run: Path, folder: Path) -> None:
+    files = {file for pattern in PATTERNS for file in run.glob(pattern) if file.is_file()}
+    if not any(file.suffix == ".safetensors" for file in files):
+        raise ValueError(f"{run}: no *.safetensors there")
+    for file in sorted(files):
+        shutil.copy2(file, folder / file.name)
+    copy_beside(run, folder)
+
+
+def _ends(folder: Path) -> list[int]:
+    import transformers
+
+    try:
+        stated: Any = transformers.GenerationConfig.from_pretrained(folder).eos_token_id
+    except OSError:
+        stated = transformers.AutoConfig.from_pretrained(folder).eos_token_id
+    return [int(end) for end in (stated if isinstance(stated, list) else [stated]) if end is not None]
+
+
+def _next(to: str, out: Path, name: str) -> list[str]:
+    if to == "ollama":
+        return [f"  next     {shlex.join(['ollama', 'create', name, '-f', str(out / 'Modelfile')])}"]
+    if to == "gguf":
+        small = shlex.join(
+            ["llama-quantize", str(out / f"{name}-bf16.gguf"), str(out / f"{name}-q4_k_m.gguf"), "Q4_K_M"]
+        )
+        return [f"  next     {gguf_command(out, name)}", f"  then     {small}"]
+    return []

@@ -1,0 +1,105 @@
+"""What a model needs and what the machine has, told without loading anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Sizes of a model, from its configuration and the heads of its weight files."""
+
+    path: str  # folder with configuration and tokenizer
+    parameters: int
+    hidden: int
+    layers: int
+    context: int | None  # tokens
+    kind: str  # model_type, such as qwen3
+
+
+@dataclass(frozen=True)
+class Device:
+    """What trains: `kind` cuda, mps or cpu; bytes that are free on one of them."""
+
+    kind: str
+    name: str
+    count: int
+    memory: int
+    peak: float  # floating-point operations a second that a matrix product may reach
+
+
+def model_facts(model: str) -> Model:
+    """Sizes of the model in a folder or on the hub. Raises ValueError where there is none."""
+    folder = Path(model)
+    if not folder.is_dir():
+        folder = Path(_from_hub(model))
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        adapter = (folder / "adapter_config.json").is_file()
+        hint = "it holds an adapter: `datatools train merge` makes a model of it" if adapter else "no config.json there"
+        raise ValueError(f"--model {model}: is no folder of a model ({hint})") from None
+    except ValueError as error:
+        raise ValueError(f"--model {model}: config.json is no JSON ({error})") from error
+    text = config.get("text_config", config)
+    hidden, layers = int(text.get("hidden_size", 0)), int(text.get("num_hidden_layers", 0))
+    context = text.get("max_position_embeddings")
+    return Model(str(folder), _parameters(folder, text), hidden, layers, context, str(config.get("model_type", "")))
+
+
+def device() -> Device:
+    """The accelerators of this machine, or its cores. Imports torch."""
+    import torch
+
+    if torch.cuda.is_available():
+        from trl.trainer.utils import get_peak_flops
+
+        free, _ = torch.cuda.mem_get_info()
+        name = torch.cuda.get_device_name(0)
+        return Device("cuda", name, torch.cuda.device_count(), int(free), get_peak_flops(name, "bfloat16") or 1e14)
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Device("cpu", f"{cores} cores", 1, memory, cores * 4e10)
+
+
+def _from_hub(model: str) -> Any:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return snapshot_download(model, allow_patterns=SMALL_FILES)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        said = str(error).strip().splitlines()[0]
+        raise ValueError(f"--model {model}: no folder of that name, and no model on the hub ({said})") from error
+
+
+def _parameters(folder: Path, config: dict[str, Any]) -> int:
+    """Parameters by the heads of the safetensors files; by the configuration where there are none."""
+    files = [path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter")]
+    if files:
+        return sum(_in_file(path) for path in files)
+    hidden, layers = config.get("hidden_size", 0), config.get("num_hidden_layers", 0)
+    inner, words = config.get("intermediate_size", 4 * hidden), config.get("vocab_size", 0)
+    heads = config.get("num_attention_heads", 1) or 1
+    width = config.get("head_dim") or hidden // heads
+    attention = 2 * hidden * width * (heads + config.get("num_key_value_heads", heads))
+    embeddings = words * hidden * (1 if config.get("tie_word_embeddings") else 2)
+    return int(layers * (attention + 3 * hidden * inner) + embeddings)
+
+
+def _in_file(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            head = json.loads(file.read(size))
+    except (struct.error, ValueError) as error:
+        raise ValueError(f"{path}: is no whole safetensors file; fetch the model again") from error
+    return sum(prod(one["shape"]) for name, one in head.items() if name != "__metadata__")

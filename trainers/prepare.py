@@ -1,0 +1,261 @@
+"""From rows to what a trainer reads: rendered, verified and measured once, before any process group exists.
+
+`rows.arrow` holds every row in the order of training, whatever its length. The plan decides the longest row on what is
+measured here; then `train.arrow` is written, which is what every rank maps into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from datatools.io.atomic import atomic_path
+from trainers.packing import pack
+from trainers.render import Example, Renderer, labels
+from trainers.rows import Row, conversation, prompt_of, reply_of
+from trainers.stages import STAGES
+
+BATCH = 256  # rows rendered together
+SHOWN = 3  # rows named in a line
+_TOKENS = pa.list_(pa.int32())
+_MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())]))
+# length: of the longest sequence a row becomes; tokens: of all of them.
+_COMMON = [pa.field("place", pa.string()), pa.field("length", pa.int32()), pa.field("tokens", pa.int32())]
+SCHEMAS = {
+    "tokens": pa.schema([*_COMMON, *(pa.field(name, _TOKENS) for name in ("input_ids", "starts", "ends"))]),
+    "pairs": pa.schema([*_COMMON, *(pa.field(name, _MESSAGES) for name in ("prompt", "chosen", "rejected"))]),
+    "replies": pa.schema(
+        [*_COMMON, *(pa.field(name, _MESSAGES) for name in ("prompt", "completion")), pa.field("label", pa.bool_())]
+    ),
+    "prompts": pa.schema(
+        [*_COMMON, pa.field("prompt", _MESSAGES), *(pa.field(name, pa.string()) for name in ("answer", "source_text"))]
+    ),
+}
+PACKED = pa.schema(
+    [*(pa.field(name, _TOKENS) for name in ("input_ids", "labels", "seq_lengths")), pa.field("places", pa.list_(pa.string()))]
+)
+
+
+@dataclass
+class Prepared:
+    """What was made of the rows."""
+
+    rows: int = 0  # read
+    examples: int = 0
+    tokens: int = 0
+    learned: int = 0
+    units: int = 0  # what the trainer counts as a row: packs, or examples
+    lengths: list[int] = field(default_factory=list)  # tokens of each of those
+    expanded: int = 0  # rows of which a template made an example a turn
+    cut: list[str] = field(default_factory=list)  # places of rows cut at a turn
+    dropped: list[str] = field(default_factory=list)  # places of rows too long to keep
+    tokens_lost: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rows as they came, measured; `lengths` of the examples in tokens."""
+
+    path: Path
+    rows: int
+    expanded: int
+    lengths: npt.NDArray[np.int64]
+
+
+def measure(
+    stage: str, rows: Iterator[Row], tokenizer: Any, model: str, path: Path, advance: Callable[[int], None]
+) -> Measured:
+    """Render and verify all rows into the Arrow file `path`. Raises ValueError at the first row that fails, naming it."""
+    kind = STAGES[stage].rows
+    renderer = None if stage == "pt" else Renderer(tokenizer, model)
+    lengths: list[int] = []
+    read = expanded = 0
+    with atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as file:
+        writer = pa.ipc.new_file(file, SCHEMAS[kind])
+        while batch := list(islice(rows, BATCH)):
+            made = list(_made(stage, batch, renderer, tokenizer, model))
+            read += len(batch)
+            expanded += max(0, len(made) - len(batch)) if stage == "sft" else 0
+            lengths += [one["length"] for one in made]
+            writer.write_batch(pa.RecordBatch.from_pylist(made, schema=SCHEMAS[kind]))
+            advance(len(batch))
+        writer.close()
+        if not lengths:  # within the block, so that no empty file is left
+            raise ValueError("there are no rows to train on")
+    return Measured(path, read, expanded, np.array(lengths, np.int64))
+
+
+def examples(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of an Arrow file that `measure` wrote, in order."""
+    with pa.memory_map(str(path)) as file:
+        reader = pa.ipc.open_file(file)
+        for number in range(reader.num_record_batches):
+            yield from reader.get_batch(number).to_pylist()
+
+
+def write_tokens(
+    measured: Measured, out: Path, *, stage: str, max_length: int, pack_size: int | None, too_long: str
+) -> Prepared:
+    """Cut what is too long and pack what is left into `out`; without `pack_size` every row stays alone.
+
+    Text is cut into pieces of `max_length`, nothing of it is lost; a conversation is cut behind an answer, or dropped.
+    """
+    done = Prepared(rows=measured.rows, expanded=measured.expanded)
+    kept: list[tuple[str, npt.NDArray[np.int32], list[tuple[int, int]]]] = []
+    for row in examples(measured.path):
+        ids = row["input_ids"]
+        example = Example(ids, list(zip(row["starts"], row["ends"], strict=True)))
+        if len(ids) <= max_length:
+            pieces = [example]
+        elif stage == "pt":
+            done.cut.append(row["place"])
+            parts = (ids[start : start + max_length] for start in range(0, len(ids), max_length))
+            pieces = [Example(part, [(0, len(part))]) for part in parts]
+        else:
+            shorter = example.until(max_length) if too_long == "cut" else None
+            (done.cut if shorter else done.dropped).append(row["place"])
+            done.tokens_lost += len(ids) - (len(shorter.ids) if shorter else 0)
+            pieces = [shorter] if shorter else []
+        kept += [(row["place"], np.array(piece.ids, np.int32), piece.spans) for piece in pieces]
+    if not kept:
+        raise ValueError(f"all {measured.rows:,} rows are longer than {max_length:,} tokens; a larger --max-length is needed")
+    sizes = [len(ids) for _, ids, _ in kept]
+    done.examples, done.tokens = len(kept), sum(sizes)
+    done.learned = sum(end - start for _, _, spans in kept for start, end in spans)
+    packs = pack(sizes, pack_size) if pack_size else [[number] for number in range(len(kept))]
+    done.units, done.lengths = len(packs), [sum(sizes[number] for number in members) for members in packs]
+    with atomic_path(out) as temporary, pa.OSFile(str(temporary), "wb") as file:
+        writer = pa.ipc.new_stream(file, PACKED)
+        for start in range(0, len(packs), BATCH):
+            made = [_packed([kept[number] for number in members]) for members in packs[start : start + BATCH]]
+            writer.write_batch(pa.RecordBatch.from_pylist(made, schema=PACKED))
+        writer.close()
+    return done
+
+
+def write_rows(measured: Measured, out: Path, *, stage: str, max_length: int) -> Prepared:
+    """The rows of a preference or prompt stage as its trainer reads them; what is too long is left out, and counted."""
+    done = Prepared(rows=measured.rows)
+    schema = SCHEMAS[STAGES[stage].rows]
+    with atomic_path(out) as temporary, pa.OSFile(str(temporary), "wb") as file:
+        writer = pa.ipc.new_stream(file, schema)
+        rows = examples(measured.path)
+        while batch := list(islice(rows, BATCH)):
+            fitting = [row for row in batch if row["length"] <= max_length]
+            done.dropped += [row["place"] for row in batch if row["length"] > max_length]
+            done.tokens_lost += sum(row["length"] for row in batch if row["length"] > max_length)
+            done.lengths += [row["tokens"] for row in fitting]
+            if fitting:
+                writer.write_batch(pa.RecordBatch.from_pylist(fitting, schema=schema))
+        writer.close()
+    if not done.lengths:
+        raise ValueError(f"all {measured.rows:,} rows are longer than {max_length:,} tokens; a larger --max-length is needed")
+    done.examples = done.units = len(done.lengths)
+    done.tokens = done.learned = sum(done.lengths)
+    return done
+
+
+def _packed(members: Sequence[tuple[str, npt.NDArray[np.int32], list[tuple[int, int]]]]) -> dict[str, Any]:
+    return {
+        "input_ids": np.concatenate([ids for _, ids, _ in members]),
+        "labels": [label for _, ids, spans in members for label in labels(ids.tolist(), spans)],
+        "seq_lengths": [len(ids) for _, ids, _ in members],
+        "places": [place for place, _, _ in members],
+    }
+
+
+def _made(
+    stage: str, batch: Sequence[Row], renderer: Renderer | None, tokenizer: Any, model: str
+) -> Iterator[dict[str, Any]]:
+    """The rows of `rows.arrow` for a few rows of the input."""
+    kind = STAGES[stage].rows
+    if renderer is None:
+        yield from _texts(batch, tokenizer, model)
+    elif kind == "tokens":
+        talks = [(row, conversation(row)) for row in batch]
+        for row, made in zip(batch, renderer.conversations(talks), strict=True):
+            for one in made:
+                starts, ends = zip(*one.spans, strict=True)
+                yield _with(row, len(one.ids), input_ids=one.ids, starts=list(starts), ends=list(ends))
+    elif kind == "pairs":
+        for row in batch:
+            prompt, chosen, rejected = _pair(row)
+            sides = [renderer.pair(row, prompt, side) for side in (chosen, rejected)]
+            yield _with(row, max(sides), tokens=sum(sides), prompt=prompt, chosen=chosen, rejected=rejected)
+    elif kind == "replies":
+        for row in batch:
+            for prompt, completion, label in _replies(row):
+                length = renderer.pair(row, prompt, completion)
+                yield _with(row, length, prompt=prompt, completion=completion, label=label)
+    else:
+        asked = [prompt_of(row) for row in batch]
+        for row, prompt, ids in zip(batch, asked, renderer.prompts(asked), strict=True):
+            answer, source = row.values.get("answer"), row.values.get("source_text")
+            answer = "".join(map(str, answer)) if isinstance(answer, list) else answer
+            yield _with(
+                row,
+                len(ids),
+                prompt=prompt,
+                answer=None if answer is None else str(answer),
+                source_text=None if source is None else str(source),
+            )
+
+
+def _with(row: Row, length: int, **values: Any) -> dict[str, Any]:
+    return {"place": row.place, "length": length, "tokens": length, **values}
+
+
+def _texts(batch: Sequence[Row], tokenizer: Any, model: str) -> Iterator[dict[str, Any]]:
+    end = tokenizer.eos_token_id
+    if end is None:
+        raise ValueError(f"{model}: its tokenizer has no end-of-text token, so texts would run into each other")
+    for row in batch:
+        if not isinstance(row.values.get("text"), str) or not row.values["text"].strip():
+            raise ValueError(f"{row.place}: text is {'null' if row.values.get('text') is None else 'empty'}")
+        if hit := next((token for token in tokenizer.all_special_tokens if token in row.values["text"]), None):
+            raise ValueError(f"{row.place}: text holds {hit!r}, a special token of the model; take it out of the text")
+    for row, ids in zip(batch, tokenizer([row.values["text"] for row in batch], verbose=False)["input_ids"], strict=True):
+        whole = ids if ids[-1] == end else [*ids, end]
+        yield _with(row, len(whole), input_ids=whole, starts=[0], ends=[len(whole)])
+
+
+def _pair(row: Row) -> tuple[list[dict[str, str]], list[dict[str, str]], list[dict[str, str]]]:
+    prompt, chosen, rejected = prompt_of(row), reply_of(row, "chosen"), reply_of(row, "rejected")
+    if chosen == rejected:
+        raise ValueError(f"{row.place}: chosen and rejected are equal, so there is nothing to prefer")
+    return prompt, chosen, rejected
+
+
+def _replies(row: Row) -> list[tuple[list[dict[str, str]], list[dict[str, str]], bool]]:
+    """Replies with their labels: of a pair the good one, then the bad one, so that every batch has both."""
+    if "chosen" in row.values:
+        prompt, chosen, rejected = _pair(row)
+        return [(prompt, chosen, True), (prompt, rejected, False)]
+    if not isinstance(label := row.values.get("label"), bool):
+        raise ValueError(f"{row.place}: label is {label!r}; true or false is needed")
+    return [(prompt_of(row), reply_of(row, "completion"), label)]
+
+
+def places(path: Path) -> list[list[str]]:
+    """For every row of `train.arrow` the places of the input rows that it is made of."""
+    with pa.memory_map(str(path)) as file:
+        table = pa.ipc.open_stream(file).read_all()
+    if "places" in table.schema.names:
+        return list(table["places"].to_pylist())
+    return [[place] for place in table["place"].to_pylist()]
+
+
+def token_counts(path: Path) -> list[int]:
+    """Tokens of every row of `train.arrow`."""
+    with pa.memory_map(str(path)) as file:
+        table = pa.ipc.open_stream(file).read_all()
+    if "seq_lengths" in table.schema.names:
+        return [sum(lengths) for lengths in table["seq_lengths"].to_pylist()]
+    return list(table["tokens"].to_pylist())

@@ -1,0 +1,287 @@
+"""`datatools train`: from files to a model, in the order of reading: look, prepare, plan, train, tell."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from datatools.engine.work import hold
+from datatools.report.progress import Progress
+from datatools.report.summary import Summary
+from trainers import card, checkpoints, manifest
+from trainers.fit import DATA, TEMPORARY, fit
+from trainers.load import check_rope, quiet_libraries, tokenizer_of
+from trainers.machine import Device, Model, device, model_facts
+from trainers.metrics import read as read_metrics
+from trainers.plan import Limits, Plan, lines, limits, pack_size, plan, plan_from
+from trainers.prepare import Prepared, examples, measure, write_rows, write_tokens
+from trainers.report import write_report
+from trainers.rewards import rewards_of
+from trainers.rows import Row, columns, interleaved, read_rows
+from trainers.settings import TrainSettings
+from trainers.show import in_colour, shown
+from trainers.stages import STAGES, check_columns, check_settings, stage_named, stage_of
+
+LEFT_OUT = "dropped.jsonl"
+
+
+def train(
+    settings: TrainSettings, progress: Progress, command: Sequence[str], *, fresh: bool = False, dry_run: bool = False
+) -> Summary:
+    """Train as `settings` say, or go on with what an earlier run left in its folder.
+
+    A dry run stops behind the plan and leaves nothing. Raises ValueError for what the user must change, and
+    KeyboardInterrupt when stopped behind a checkpoint.
+    """
+    began = time.perf_counter()
+    quiet_libraries()
+    stage, source = _look(settings)
+    identity = manifest.identity(settings, stage)
+    summary = Summary("train", list(settings.inputs), unit="rows")
+    if dry_run:
+        with tempfile.TemporaryDirectory() as folder:
+            made = _prepare(settings, stage, Path(folder), progress)
+            _count(summary, made[0], made[1])
+            summary.estimate = lines(*made[0:1], *made[2:], source)
+        summary.dry_run, summary.seconds = made[0].recorded(), round(time.perf_counter() - began, 3)
+        return summary
+    out = settings.folder
+    with _folder(out):
+        if fresh:
+            _forget(out)
+        found = manifest.read(out)
+        if found and (change := manifest.difference(found, identity)):
+            raise ValueError(f"{out}: {change}; --fresh starts over, another --out leaves this run as it is")
+        if found is None:
+            if checkpoints.newest(out) is not None or (out / "config.json").exists():
+                raise ValueError(f"{out}: holds a model that no run of `datatools train` left; another --out is needed")
+            found = _begin(settings, stage, source, identity, out, progress)
+        for line in found["lines"]:
+            progress.say(line)
+        if not found.get("finished"):
+            found = {**found, "free": {"report_to": list(settings.report_to), "save_steps": settings.save_steps}}
+            manifest.write(out, found)
+            for name in checkpoints.remove_broken(out):
+                progress.say(f"train: {name} was never finished, and is removed")
+            _fit(out, plan_from(found["plan"]), progress)
+            _tell(settings, out, command)
+        summary.output = str(out)
+        done, prepared = plan_from((manifest.read(out) or found)["plan"]), Prepared(**found["prepared"])
+        _count(summary, done, prepared)
+        summary.seconds = round(time.perf_counter() - began, 3)
+        summary.notes = _notes(out, done)
+        return summary
+
+
+def inspect(settings: TrainSettings, count: int) -> str:
+    """The first rows as the model sees them, what is learned of them marked. Raises ValueError for a row that fails."""
+    quiet_libraries()
+    stage, _ = _look(settings)
+    tokenizer = tokenizer_of(settings, model_facts(settings.model).path)
+    said = []
+    with tempfile.TemporaryDirectory() as folder:
+        rows = read_rows(settings.inputs, count)
+        found = measure(stage, rows, tokenizer, settings.model, Path(folder) / "rows.arrow", lambda _: None)
+        for row in examples(found.path):
+            spans = list(zip(row["starts"], row["ends"], strict=True)) if "starts" in row else []
+            ids = row.get("input_ids") or _ids(tokenizer, row)
+            learned = sum(end - start for start, end in spans)
+            said.append(f"{row['place']}: {len(ids):,} tokens" + (f", {learned:,} learned" if spans else ""))
+            said.append(shown(tokenizer, ids, spans, colour=in_colour()))
+    return "\n".join(said)
+
+
+def _look(settings: TrainSettings) -> tuple[str, str]:
+    """Look at everything that can be wrong before anything is made. The stage, and how it was found."""
+    check_rope(settings.rope_scaling)
+    told = [(path, columns(path)) for path in (*settings.inputs, *settings.general)]
+    stages = {stage_of(names, path) for path, names in told} if settings.stage is None else {settings.stage}
+    if len(stages) > 1:
+        raise ValueError(f"the files are for several stages ({', '.join(sorted(stages))}); train one after the other")
+    stage = stages.pop()
+    stage_named(stage)
+    for path, names in told:
+        check_columns(stage, names, path)
+    if settings.general and STAGES[stage].rows != "tokens":
+        raise ValueError(f"--general: rows are added to pt and sft, not to {stage}")
+    if settings.neftune is not None and STAGES[stage].rows == "prompts":
+        raise ValueError(f"--neftune: noise in what is learned by heart, not in stage {stage}")
+    if settings.rewards and STAGES[stage].rows != "prompts":
+        raise ValueError(f"--reward: for grpo and rloo, not for {stage}")
+    if STAGES[stage].rows == "prompts":
+        rewards_of(settings.rewards, has_answers=any("answer" in names for _, names in told))
+    if settings.set:
+        check_settings(stage, settings.set)
+    source = "as asked" if settings.stage else f"by the columns of {Path(settings.inputs[0]).name}"
+    return stage, source
+
+
+def _prepare(
+    settings: TrainSettings, stage: str, folder: Path, progress: Progress
+) -> tuple[Plan, Prepared, Limits, Model, Device]:
+    """Render, verify, measure, decide, pack: `train.arrow` in a folder, and the plan that goes with it."""
+    model = model_facts(settings.model)
+    tokenizer = tokenizer_of(settings, model.path)
+    rows_file = folder / "rows.arrow"
+    with progress.bar("rows", None) as bar:
+        found = measure(stage, _rows(settings), tokenizer, settings.model, rows_file, bar.advance)
+    machine = device()
+    decided = limits(settings, stage, model, machine, found.lengths)
+    out = folder / Path(DATA).name
+    if STAGES[stage].rows == "tokens":
+        prepared = write_tokens(
+            found,
+            out,
+            stage=stage,
+            max_length=decided.max_length,
+            pack_size=pack_size(settings, stage, decided),
+            too_long=settings.too_long,
+        )
+    else:
+        prepared = write_rows(found, out, stage=stage, max_length=decided.max_length)
+    rows_file.unlink()
+    return plan(settings, stage, model, machine, decided, prepared), prepared, decided, model, machine
+
+
+def _rows(settings: TrainSettings) -> Iterator[Row]:
+    rows = read_rows(settings.inputs, settings.limit)
+    if not settings.general:
+        return rows
+    return interleaved(rows, list(read_rows(settings.general)), settings.general_share)
+
+
+def _begin(
+    settings: TrainSettings, stage: str, source: str, identity: dict[str, Any], out: Path, progress: Progress
+) -> dict[str, Any]:
+    """Prepare a new run; its manifest, written when all else of it is in place."""
+    folder = out / Path(DATA).parent
+    folder.mkdir(exist_ok=True)
+    done, prepared, decided, model, machine = _prepare(settings, stage, folder, progress)
+    left = [{"row": place, "what": "cut"} for place in prepared.cut]
+    left += [{"row": place, "what": "dropped"} for place in prepared.dropped]
+    if left:
+        text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in left)
+        (out / LEFT_OUT).write_text(text, encoding="utf-8")
+    kept = {name: value for name, value in vars(prepared).items() if name != "lengths"}
+    found = {
+        **identity,
+        "free": {},
+        "plan": done.recorded(),
+        "prepared": kept,
+        "lines": lines(done, decided, model, machine, prepared, source),
+    }
+    manifest.write(out, found)
+    return found
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """The run's folder, held against other runs; gone again where a first run came to nothing before it began."""
+    new = not out.exists()
+    if out.is_file():
+        raise ValueError(f"--out {out}: is a file, a folder is needed")
+    try:
+        with hold(out):
+            yield
+    except BaseException:
+        if new and not (out / manifest.NAME).exists():
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+
+
+def _forget(out: Path) -> None:
+    """Remove what an earlier run left, and nothing else."""
+    for path in out.glob("checkpoint-*"):
+        shutil.rmtree(path)
+    shutil.rmtree(out / "data", ignore_errors=True)
+    shutil.rmtree(out / TEMPORARY, ignore_errors=True)
+    if manifest.read(out) is not None:
+        for pattern in ("*.safetensors", "*.json", "*.jsonl", "*.html", "*.jinja", "README.md"):
+            for path in out.glob(pattern):
+                path.unlink()
+
+
+def _fit(out: Path, plan: Plan, progress: Progress) -> None:
+    """Train in this process, or in one a GPU under accelerate."""
+    if plan.processes == 1:
+        fit(out, progress)
+        return
+    words = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(plan.processes)]
+    if plan.precision == "fp32":
+        words += ["--cpu", "--num_machines", "1", "--mixed_precision", "no"]
+    else:
+        words += ["--config_file", str(Path(__file__).parent / "launch" / f"{plan.launch}.yaml")]
+    words += ["-m", "trainers.fit", str(out)] + (["--quiet"] if progress.quiet else [])
+    said = out / "error.txt"
+    said.unlink(missing_ok=True)
+    # In a session of its own, so that Ctrl-C comes once and by us: its ranks finish the step and save.
+    process = subprocess.Popen(words, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        raise
+    if code:
+        reason = said.read_text(encoding="utf-8") if said.exists() else f"its processes ended with code {code}"
+        said.unlink(missing_ok=True)
+        raise ValueError(f"{out}: {reason}")
+
+
+def _tell(settings: TrainSettings, out: Path, command: Sequence[str]) -> None:
+    """Model card and report, then the mark that the run is finished."""
+    found = manifest.read(out)
+    assert found is not None
+    plan = found["plan"]
+    settled = {name: value for name, value in found["settings"].items() if value not in (None, [], {}, False)}
+    settled = {name: value for name, value in settled.items() if name not in ("inputs", "model", "stage")}
+    data = [card.describe(Path(path)) for path in (*settings.inputs, *settings.general)]
+    card.write_card(
+        out,
+        command=["datatools", *command],
+        stage=plan["stage"],
+        base_model=settings.model,
+        data=data,
+        settings={**settled, **plan},
+    )
+    last = (read_metrics(out) or [{}])[-1]
+    write_report(
+        out,
+        found["lines"],
+        {"stage": plan["stage"], "model": settings.model, "steps": last.get("step", 0), "tokens": last.get("tokens", 0)},
+    )
+    manifest.write(out, {**found, "finished": True})
+
+
+def _count(summary: Summary, plan: Plan, prepared: Prepared) -> None:
+    summary.rows_read, summary.rows_written = prepared.rows, prepared.rows - len(set(prepared.dropped))
+    summary.dropped = {"too_long": len(prepared.dropped)} if prepared.dropped else {}
+
+
+def _notes(out: Path, plan: Plan) -> list[str]:
+    metrics = read_metrics(out)
+    if not metrics:
+        return []
+    first, last = metrics[0], metrics[-1]
+    seconds = sum(one.get("seconds", 0) for one in metrics)
+    return [
+        f"  steps    {last['step']:,}, {last['tokens']:,} tokens in {seconds:,.1f} s",
+        f"  loss     {first['loss']:.4f} → {last['loss']:.4f}   ({out / 'report.html'})",
+    ]
+
+
+def _ids(tokenizer: Any, row: dict[str, Any]) -> list[int]:
+    """A row of a preference or prompt stage, rendered."""
+    reply = row.get("chosen") or row.get("completion") or []
+    found = tokenizer.apply_chat_template([*row["prompt"], *reply], add_generation_prompt=not reply, return_dict=True)
+    return list(found["input_ids"])
