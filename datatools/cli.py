@@ -566,12 +566,15 @@ def mix(
 @app.command()
 def train(
     context: typer.Context,
-    inputs: Annotated[list[str], typer.Argument(help="Parquet or JSON Lines, in the order of training.", metavar="FILE...")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Parquet or JSON Lines, in the order of training.", metavar="FILE...")
+    ],
     model: Annotated[str, typer.Option("--model", help="Folder or id of the model to train.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints, then the model.")],
     recipe: Recipe = None,
     stage: Annotated[
-        str | None, typer.Option("--stage", help="pt, sft, dpo, orpo, kto, rm, grpo or rloo; by the columns if not given.")
+        str | None,
+        typer.Option("--stage", help="pt, sft, dpo, orpo, kto, rm, grpo or rloo; by the columns if not given."),
     ] = None,
     method: Annotated[str, typer.Option("--method", help="full, lora, qlora or dora; auto by the memory.")] = "auto",
     template: Annotated[
@@ -672,6 +675,68 @@ def train_export(
     from trainers.export import export as job
 
     return _report(job(run, to, out), as_json)
+
+
+JUDGE = "Who judges: NAME of a model, at --judge-base-url or where the model is."
+
+
+@app.command("evaluate exam")
+def evaluate_exam(
+    inputs: Annotated[list[str], typer.Argument(help="Exam items: CMExam, CMB, MedQA, CMMLU, …", metavar="ITEMS...")],
+    out: Out,
+    recipe: Recipe = None,
+    model: NoModel = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
+    scoring: Annotated[
+        str,
+        typer.Option("--scoring", help="stated: the reply says the letter; schema: as JSON; logprobs: first token."),
+    ] = "stated",
+    shots: Annotated[int, typer.Option("--shots", help="Solved items shown before each.", min=0)] = 0,
+    examples: Annotated[str | None, typer.Option("--examples", help="Items that --shots are taken from.")] = None,
+    shuffles: Annotated[
+        int, typer.Option("--shuffles", help="Ask again with the options in so many other orders.", min=0)
+    ] = 0,
+    train_data: Annotated[
+        list[str] | None,
+        typer.Option("--train-data", help="What the model learned from: marks leaked items; repeatable."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Of a reply, thinking included.", min=1)
+    ] = None,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    prompts: Prompts = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Ask a model the items of an exam: accuracy with intervals, by type and subject."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from pipelines.ask_run import AskRun, taken
+    from pipelines.evaluate_exam import ExamSettings
+    from pipelines.evaluate_exam import evaluate_exam as job
+
+    values["train_data"] = tuple(train_data or ())
+    values["prompts"] = str(prompts) if prompts else None
+    return _report(job(inputs, out, taken(ExamSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json)
 
 
 @app.command()

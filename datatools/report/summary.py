@@ -38,6 +38,7 @@ class Summary:
     estimate: list[str] = field(default_factory=list)  # the same in lines; not part of the JSON
     unit: str = "documents"  # what was read, in words; not part of the JSON
     flags: dict[str, int] | None = None  # flag → rows, where a job says so; in the JSON only then
+    scores: dict[str, Any] | None = None  # what an evaluation found; in the JSON only then
     notes: list[str] = field(default_factory=list)  # lines of the screen below the figures; not part of the JSON
     problems: list[str] = field(default_factory=list)  # a line each for what could not be read; not part of the JSON
 
@@ -47,10 +48,10 @@ class Summary:
         return 3 if self.failed else 0
 
     def to_json(self) -> str:
-        """One JSON object; `error`, `flags`, `saved` and `dry_run` only where there are any."""
+        """One JSON object; `error`, `flags`, `saved`, `scores` and `dry_run` only where there are any."""
         values = asdict(self)
         del values["problems"], values["estimate"], values["notes"], values["unit"]
-        for name in ("error", "flags", "saved", "dry_run"):
+        for name in ("error", "flags", "saved", "scores", "dry_run"):
             if values[name] is None:
                 del values[name]
         return json.dumps(values, ensure_ascii=False)
