@@ -739,6 +739,104 @@ def evaluate_exam(
     return _report(job(inputs, out, taken(ExamSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json)
 
 
+@app.command("evaluate ner")
+def evaluate_ner(
+    inputs: Annotated[
+        list[str], typer.Argument(help="Annotated texts: CCKS-2019, CMeEE or BIO files.", metavar="TEXTS...")
+    ],
+    out: Out,
+    recipe: Recipe = None,
+    model: NoModel = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
+    predictions: Annotated[
+        str | None, typer.Option("--predictions", help="In place of a model: the same texts as it annotated them.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Of a reply, thinking included.", min=1)
+    ] = None,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    prompts: Prompts = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Have a model find entities: precision, recall and F1, strict and relaxed."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from pipelines.ask_run import AskRun, taken
+    from pipelines.evaluate_ner import NerSettings
+    from pipelines.evaluate_ner import evaluate_ner as job
+
+    values["prompts"] = str(prompts) if prompts else None
+    return _report(job(inputs, out, taken(NerSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json)
+
+
+@app.command("evaluate text")
+def evaluate_text(
+    file: Annotated[str, typer.Argument(help="References: conversations, or a table of questions and answers.")],
+    out: Out,
+    recipe: Recipe = None,
+    model: NoModel = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
+    predictions: Annotated[
+        str | None, typer.Option("--predictions", help="In place of a model: answers to the same questions.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Of a reply, thinking included.", min=1)
+    ] = None,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    prompts: Prompts = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Compare answers with references: BLEU, ROUGE by characters for Chinese, distinct-n."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from pipelines.ask_run import AskRun, taken
+    from pipelines.evaluate_text import TextSettings
+    from pipelines.evaluate_text import evaluate_text as job
+
+    values["prompts"] = str(prompts) if prompts else None
+    return _report(job(file, out, taken(TextSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json)
+
+
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="Any parquet file of this project.")],
