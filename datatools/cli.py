@@ -677,9 +677,6 @@ def train_export(
     return _report(job(run, to, out), as_json)
 
 
-JUDGE = "Who judges: NAME of a model, at --judge-base-url or where the model is."
-
-
 @app.command("evaluate exam")
 def evaluate_exam(
     inputs: Annotated[list[str], typer.Argument(help="Exam items: CMExam, CMB, MedQA, CMMLU, …", metavar="ITEMS...")],
@@ -835,6 +832,108 @@ def evaluate_text(
 
     values["prompts"] = str(prompts) if prompts else None
     return _report(job(file, out, taken(TextSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json)
+
+
+@app.command("evaluate pairwise")
+def evaluate_pairwise(
+    file_a: Annotated[
+        str, typer.Argument(help="Answers of one model: conversations, or questions and answers.", metavar="A")
+    ],
+    file_b: Annotated[str, typer.Argument(help="Answers of the other to the same questions.", metavar="B")],
+    out: Out,
+    recipe: Recipe = None,
+    judge: Annotated[str | None, typer.Option("--judge", help="Name of the model at --base-url that judges.")] = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
+    again: Annotated[
+        int, typer.Option("--again", help="Pairs judged once more: how the judge agrees with itself.")
+    ] = 50,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    prompts: Prompts = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Have a judge compare the answers of two models, in both orders."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from pipelines.ask_run import AskRun, taken
+    from pipelines.evaluate_pairwise import PairwiseSettings
+    from pipelines.evaluate_pairwise import evaluate_pairwise as job
+
+    values["model"] = judge
+    values["prompts"] = str(prompts) if prompts else None
+    return _report(
+        job(file_a, file_b, out, taken(PairwiseSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json
+    )
+
+
+@app.command("evaluate consult")
+def evaluate_consult(
+    inputs: Annotated[list[str], typer.Argument(help="Patient cases, as `dialogue` reads them.", metavar="CASES...")],
+    out: Out,
+    recipe: Recipe = None,
+    model: NoModel = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
+    patient: Annotated[str | None, typer.Option("--patient", help="Who plays the patient.")] = None,
+    patient_base_url: Annotated[
+        str | None, typer.Option("--patient-base-url", help="Where the patient is; where the model is if not given.")
+    ] = None,
+    judge: Annotated[str | None, typer.Option("--judge", help="Who judges the consultations.")] = None,
+    judge_base_url: JudgeBaseUrl = None,
+    turns: Annotated[int, typer.Option("--turns", help="Exchanges at most.")] = 6,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    prompts: Prompts = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Let a model treat simulated patients, and have a judge rate it on four axes."""
+    values = locals()
+    from datatools.report.progress import Progress
+    from pipelines.ask_run import AskRun, taken
+    from pipelines.evaluate_consult import ConsultationSettings
+    from pipelines.evaluate_consult import evaluate_consult as job
+
+    values["prompts"] = str(prompts) if prompts else None
+    return _report(
+        job(inputs, out, taken(ConsultationSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json
+    )
 
 
 @app.command()
