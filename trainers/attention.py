@@ -1,4 +1,4 @@
-"""Attention over packed rows without a wheel of its own: torch's variable-length kernel, known to transformers as varlen.
+"""Attention over packed rows: torch's own variable-length kernel, which transformers then knows as varlen.
 
 A dense mask over a pack of 16 k tokens costs T² whatever stands in it; this kernel reads where each document begins and
 ends. Padded batches and generation go to sdpa.
@@ -24,9 +24,9 @@ def register() -> None:
     except ImportError as error:
         raise ValueError("--attention varlen: needs torch 2.10 or newer; --attention sdpa does without") from error
 
-    def mask(*given: Any, attention_mask: Any = None, **more: Any) -> Any:
+    def mask(**given: Any) -> Any:
         # Packed rows carry no mask of two dimensions: their documents' ends say it all.
-        return None if attention_mask is None else sdpa_mask(*given, attention_mask=attention_mask, **more)
+        return None if given.get("attention_mask") is None else sdpa_mask(**given)
 
     AttentionInterface.register("varlen", attention(varlen_attn))
     AttentionMaskInterface.register("varlen", mask)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import json
 import math
 import os
 import shutil
@@ -56,9 +57,12 @@ def fit(out: Path, progress: Progress) -> None:
         watch = _watch(out, plan, stop, bar, step)
         trainer.add_callback(watch)
         try:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            if stop and trainer.state.global_step < trainer.state.max_steps:
-                raise KeyboardInterrupt
+            if checkpoint and _at_its_end(checkpoint):
+                trainer._load_from_checkpoint(str(checkpoint))  # train() would take one step more
+            else:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+                if stop and trainer.state.global_step < trainer.state.max_steps:
+                    raise KeyboardInterrupt
             _save(trainer, tokenizer, out, settings)
         except Exception as error:
             if not _disk_is_full(error):
@@ -66,6 +70,12 @@ def fit(out: Path, progress: Progress) -> None:
             raise ValueError(_no_space(out)) from error
         finally:
             watch.metrics.close()
+
+
+def _at_its_end(checkpoint: Path) -> bool:
+    """Whether a checkpoint is that of the last step."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    return bool(state["global_step"] >= state["max_steps"])
 
 
 def _fitting(out: Path, settings: TrainSettings, plan: Plan, progress: Progress) -> tuple[Any, Any, Plan]:
@@ -86,8 +96,10 @@ def _fitting(out: Path, settings: TrainSettings, plan: Plan, progress: Progress)
                     f"the memory does not hold one row of {plan.max_length:,} tokens: --method lora, or --max-length "
                     f"{max(128, plan.max_length // 2)}"
                 ) from error
-            progress.say(f"train: {plan.per_device} rows at once do not fit; now {smaller.per_device}"
-                         f"{', activations recomputed' if smaller.checkpointing and not plan.checkpointing else ''}")
+            progress.say(
+                f"train: {plan.per_device} rows at once do not fit; now {smaller.per_device}"
+                f"{', activations recomputed' if smaller.checkpointing and not plan.checkpointing else ''}"
+            )
             plan = smaller
 
 
@@ -159,6 +171,7 @@ def _config(out: Path, settings: TrainSettings, plan: Plan, known: set[str]) -> 
         "report_to": list(settings.report_to) or "none",
         "dataloader_num_workers": 0 if cpu else 2,
         "neftune_noise_alpha": settings.neftune,
+        "ddp_find_unused_parameters": False,
         "remove_unused_columns": stage.rows != "prompts",
         **({"use_cpu": True, "ddp_backend": "gloo"} if cpu and plan.processes > 1 else {}),
     }
@@ -232,7 +245,8 @@ def _watch(out: Path, plan: Plan, stop: list[int], bar: Bar, step: int) -> Any:
         def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             self.clock = Clock(known)
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **more: Any) -> None:
+        def on_log(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            logs: dict[str, Any] = more["logs"]
             if "loss" not in logs:
                 return
             self._must_be_a_number(state.global_step, logs)
@@ -384,7 +398,9 @@ def _no_space(out: Path) -> str:
     shutil.rmtree(out / TEMPORARY, ignore_errors=True)
     last = checkpoints.newest(out)
     size = sum(path.stat().st_size for path in last.rglob("*") if path.is_file()) if last else 0
-    have = f"the last whole one is {last.name}; about {size / 1e9:.2f} GB more are needed" if last else "there is none yet"
+    have = (
+        f"the last whole one is {last.name}; about {size / 1e9:.2f} GB more are needed" if last else "there is none yet"
+    )
     return f"{out}: the disk is full, a checkpoint could not be written; {have}. Make room: the same line goes on"
 
 

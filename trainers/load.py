@@ -15,7 +15,7 @@ ROPE = ("yarn", "linear", "dynamic")
 
 
 def quiet_libraries() -> None:
-    """No telemetry, no banner, no warning about what is meant: the plan says what matters. Before any import of theirs."""
+    """No telemetry, no banner, no bar: the plan says what matters. To be called before any of them is imported."""
     for name, value in {
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",

@@ -75,13 +75,14 @@ def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     if found.get("stage") != wanted["stage"]:
         said.append(f"stage was {found.get('stage')}, now {wanted['stage']}")
     before, now = found.get("settings", {}), wanted["settings"]
-    said += [
-        f"{name} was {json.dumps(before.get(name), ensure_ascii=False)}, now {json.dumps(now[name], ensure_ascii=False)}"
-        for name in now
-        if before.get(name) != now[name]
-    ]
+    changed = [name for name in now if before.get(name) != now[name]]
+    said += [f"{name} was {_shown(before.get(name))}, now {_shown(now[name])}" for name in changed]
     files, files_now = found.get("data", {}), wanted["data"]
     said += [f"{name} has changed" for name in files_now if name in files and files[name] != files_now[name]]
     if found.get("model") != wanted["model"] and before.get("model") == now.get("model"):
         said.append(f"the model {now.get('model')} has changed")
     return "; ".join(said)
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)

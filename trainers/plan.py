@@ -108,9 +108,7 @@ def limits(settings: TrainSettings, stage: str, model: Model, device: Device, le
     return Limits(longest, why, method, why_method, checkpointing, max(longest, min(most, int(room))), held)
 
 
-def plan(
-    settings: TrainSettings, stage: str, model: Model, device: Device, found: Limits, prepared: Prepared
-) -> Plan:
+def plan(settings: TrainSettings, stage: str, model: Model, device: Device, found: Limits, prepared: Prepared) -> Plan:
     """Batch, steps, time: from what the prepared rows hold."""
     epochs = settings.epochs or _epochs(stage, prepared.rows)
     processes = settings.processes or (device.count if device.kind == "cuda" else 1)
@@ -162,12 +160,12 @@ def pack_size(settings: TrainSettings, stage: str, found: Limits) -> int | None:
 
 def lines(plan: Plan, found: Limits, model: Model, device: Device, prepared: Prepared, source: str) -> list[str]:
     """The plan for a person, each decision with its reason."""
-    gigabytes = f"{plan.memory / 1e9:,.2f} of {device.memory / 1e9:,.1f} GB that are free"
+    held = f"{model.parameters:,} weights take {plan.memory / 1e9:,.2f} of {device.memory / 1e9:,.1f} GB that are free"
     where = f"{plan.processes} × {device.name}" + (f" by accelerate ({plan.launch})" if plan.launch else "")
     kept = "" if not plan.checkpointing else ", activations recomputed"
     said = [
         f"stage     {plan.stage}: {source}",
-        f"method    {plan.method}, {plan.precision}{kept}: {found.why_method}; {model.parameters:,} weights take {gigabytes}",
+        f"method    {plan.method}, {plan.precision}{kept}: {found.why_method}; {held}",
         f"length    {plan.max_length:,} tokens: {found.why_length}",
         f"rows      {plan.rows:,}: {_fate(plan, prepared)}",
         f"tokens    {plan.tokens:,} an epoch, {plan.learned:,} of them learned",
@@ -189,7 +187,8 @@ def _max_length(settings: TrainSettings, model: Model, lengths: npt.NDArray[np.i
     if settings.max_length is not None:
         if settings.max_length > context:
             raise ValueError(
-                f"--max-length {settings.max_length}: the model's context is {context}; --rope-scaling yarn:2 doubles it"
+                f"--max-length {settings.max_length}: the model's context is {context}; "
+                "--rope-scaling yarn:2 doubles it"
             )
         return settings.max_length, "as asked"
     # "higher": of less than 200 rows it is the longest, so that none of a few rows is lost to a percentile.

@@ -39,7 +39,10 @@ SCHEMAS = {
     ),
 }
 PACKED = pa.schema(
-    [*(pa.field(name, _TOKENS) for name in ("input_ids", "labels", "seq_lengths")), pa.field("places", pa.list_(pa.string()))]
+    [
+        *(pa.field(name, _TOKENS) for name in ("input_ids", "labels", "seq_lengths")),
+        pa.field("places", pa.list_(pa.string())),
+    ]
 )
 
 
@@ -72,7 +75,7 @@ class Measured:
 def measure(
     stage: str, rows: Iterator[Row], tokenizer: Any, model: str, path: Path, advance: Callable[[int], None]
 ) -> Measured:
-    """Render and verify all rows into the Arrow file `path`. Raises ValueError at the first row that fails, naming it."""
+    """Render and verify all rows into the Arrow file `path`. Raises ValueError, naming the first row that fails."""
     kind = STAGES[stage].rows
     renderer = None if stage == "pt" else Renderer(tokenizer, model)
     lengths: list[int] = []
@@ -125,7 +128,9 @@ def write_tokens(
             pieces = [shorter] if shorter else []
         kept += [(row["place"], np.array(piece.ids, np.int32), piece.spans) for piece in pieces]
     if not kept:
-        raise ValueError(f"all {measured.rows:,} rows are longer than {max_length:,} tokens; a larger --max-length is needed")
+        raise ValueError(
+            f"all {measured.rows:,} rows are longer than {max_length:,} tokens; a larger --max-length is needed"
+        )
     sizes = [len(ids) for _, ids, _ in kept]
     done.examples, done.tokens = len(kept), sum(sizes)
     done.learned = sum(end - start for _, _, spans in kept for start, end in spans)
@@ -156,7 +161,9 @@ def write_rows(measured: Measured, out: Path, *, stage: str, max_length: int) ->
                 writer.write_batch(pa.RecordBatch.from_pylist(fitting, schema=schema))
         writer.close()
     if not done.lengths:
-        raise ValueError(f"all {measured.rows:,} rows are longer than {max_length:,} tokens; a larger --max-length is needed")
+        raise ValueError(
+            f"all {measured.rows:,} rows are longer than {max_length:,} tokens; a larger --max-length is needed"
+        )
     done.examples = done.units = len(done.lengths)
     done.tokens = done.learned = sum(done.lengths)
     return done
@@ -221,7 +228,9 @@ def _texts(batch: Sequence[Row], tokenizer: Any, model: str) -> Iterator[dict[st
             raise ValueError(f"{row.place}: text is {'null' if row.values.get('text') is None else 'empty'}")
         if hit := next((token for token in tokenizer.all_special_tokens if token in row.values["text"]), None):
             raise ValueError(f"{row.place}: text holds {hit!r}, a special token of the model; take it out of the text")
-    for row, ids in zip(batch, tokenizer([row.values["text"] for row in batch], verbose=False)["input_ids"], strict=True):
+    for row, ids in zip(
+        batch, tokenizer([row.values["text"] for row in batch], verbose=False)["input_ids"], strict=True
+    ):
         whole = ids if ids[-1] == end else [*ids, end]
         yield _with(row, len(whole), input_ids=whole, starts=[0], ends=[len(whole)])
 

@@ -1,7 +1,7 @@
 """Messages as token ids, with what is learned of them: prompts as inference sees them, then answer and end of turn.
 
-The loss mask is made by construction, never found again in a rendered text: prompt ids come from the chat template as it
-renders them for generation, the answer's ids are put behind. Then every row is decoded and compared with its messages.
+The loss mask is made by construction, never found again in a rendered text: prompt ids come from the chat template as
+it renders them for generation, the answer's ids are put behind. Then every row is decoded and compared with its text.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
 h1{font-size:1.4rem}h2{font-size:1.05rem;margin:2rem 0 .3rem}table{border-collapse:collapse}
 td{padding:.15rem .8rem .15rem 0;vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}
-svg{width:100%;height:auto;background:#f6f7f9}path{fill:none;stroke:#0b62a8;stroke-width:1.6}
+figure{margin:0}svg{width:100%;height:auto;background:#f6f7f9}path{fill:none;stroke:#0b62a8;stroke-width:1.6}
 .axis{display:flex;justify-content:space-between;color:#666;font-size:.85rem}
 @media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#16181b}svg{background:#202327}path{stroke:#6bb5f0}}
 """
@@ -63,15 +63,13 @@ def line_chart(points: Sequence[tuple[float, float]], title: str) -> Markup:
     lows, highs = min(y for _, y in drawn), max(y for _, y in drawn)
     first, last = drawn[0][0], drawn[-1][0]
     across, up = (last - first) or 1, (highs - lows) or 1
-    path = " ".join(
-        f"{'M' if not number else 'L'}{(x - first) / across * WIDTH:.1f},{HEIGHT - 8 - (y - lows) / up * (HEIGHT - 16):.1f}"
-        for number, (x, y) in enumerate(drawn)
-    )
+    places = (((x - first) / across * WIDTH, HEIGHT - 8 - (y - lows) / up * (HEIGHT - 16)) for x, y in drawn)
+    path = "M" + " L".join(f"{x:.1f},{y:.1f}" for x, y in places)
     values = [y for _, y in points]
     rows = (("first", values[0]), ("last", values[-1]), ("lowest", min(values)), ("highest", max(values)))
     cells = Markup("").join(Markup('<td>{}</td><td class="n">{}</td>').format(name, number_of(y)) for name, y in rows)
     return Markup(
-        '<h2>{0}</h2><figure style="margin:0"><svg viewBox="0 0 {1} {2}" role="img" aria-label="{0}"><path d="{3}"/></svg>'
+        '<h2>{0}</h2><figure><svg viewBox="0 0 {1} {2}" role="img" aria-label="{0}"><path d="{3}"/></svg>'
         '<div class="axis"><span>step {4}</span><span>step {5}</span></div><table><tr>{6}</tr></table></figure>'
     ).format(title, WIDTH, HEIGHT, path, number_of(points[0][0]), number_of(points[-1][0]), cells)
 

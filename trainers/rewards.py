@@ -43,7 +43,7 @@ def layout(completions: Sequence[Any], **columns: Any) -> list[float]:
 
 
 def checks(completions: Sequence[Any], prompts: Sequence[Any], **columns: Any) -> list[float]:
-    """1 less a third for every check without a model that fires: cut off, repeating itself, leaking, numbers made up."""
+    """1 less a third for every check that fires: nothing said, cut off, repeating itself, leaking, numbers made up."""
     from datatools.checks.form import truncated
     from datatools.checks.leakage import leakage
     from datatools.checks.numbers import missing_numbers

@@ -23,7 +23,7 @@ from trainers.fit import DATA, TEMPORARY, fit
 from trainers.load import check_rope, quiet_libraries, tokenizer_of
 from trainers.machine import Device, Model, device, model_facts
 from trainers.metrics import read as read_metrics
-from trainers.plan import Limits, Plan, lines, limits, pack_size, plan, plan_from
+from trainers.plan import Limits, Plan, limits, lines, pack_size, plan, plan_from
 from trainers.prepare import Prepared, examples, measure, write_rows, write_tokens
 from trainers.report import write_report
 from trainers.rewards import rewards_of
@@ -50,10 +50,10 @@ def train(
     summary = Summary("train", list(settings.inputs), unit="rows")
     if dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            made = _prepare(settings, stage, Path(folder), progress)
-            _count(summary, made[0], made[1])
-            summary.estimate = lines(*made[0:1], *made[2:], source)
-        summary.dry_run, summary.seconds = made[0].recorded(), round(time.perf_counter() - began, 3)
+            done, prepared, decided, model, machine = _prepare(settings, stage, Path(folder), progress)
+        _count(summary, prepared)
+        summary.estimate = lines(done, decided, model, machine, prepared, source)
+        summary.dry_run, summary.seconds = done.recorded(), round(time.perf_counter() - began, 3)
         return summary
     out = settings.folder
     with _folder(out):
@@ -76,10 +76,9 @@ def train(
             _fit(out, plan_from(found["plan"]), progress)
             _tell(settings, out, command)
         summary.output = str(out)
-        done, prepared = plan_from((manifest.read(out) or found)["plan"]), Prepared(**found["prepared"])
-        _count(summary, done, prepared)
+        _count(summary, Prepared(**found["prepared"]))
         summary.seconds = round(time.perf_counter() - began, 3)
-        summary.notes = _notes(out, done)
+        summary.notes = _notes(out)
         return summary
 
 
@@ -216,12 +215,13 @@ def _fit(out: Path, plan: Plan, progress: Progress) -> None:
     if plan.processes == 1:
         fit(out, progress)
         return
-    words = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(plan.processes)]
-    if plan.precision == "fp32":
-        words += ["--cpu", "--num_machines", "1", "--mixed_precision", "no"]
+    if plan.precision == "fp32":  # accelerate would ask for MPI where there is no GPU
+        words = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(plan.processes)]
     else:
-        words += ["--config_file", str(Path(__file__).parent / "launch" / f"{plan.launch}.yaml")]
-    words += ["-m", "trainers.fit", str(out)] + (["--quiet"] if progress.quiet else [])
+        configuration = Path(__file__).parent / "launch" / f"{plan.launch}.yaml"
+        words = ["accelerate.commands.launch", "--config_file", str(configuration)]
+        words += ["--num_processes", str(plan.processes)]
+    words = [sys.executable, "-m", *words, "-m", "trainers.fit", str(out)] + (["--quiet"] if progress.quiet else [])
     said = out / "error.txt"
     said.unlink(missing_ok=True)
     # In a session of its own, so that Ctrl-C comes once and by us: its ranks finish the step and save.
@@ -258,17 +258,22 @@ def _tell(settings: TrainSettings, out: Path, command: Sequence[str]) -> None:
     write_report(
         out,
         found["lines"],
-        {"stage": plan["stage"], "model": settings.model, "steps": last.get("step", 0), "tokens": last.get("tokens", 0)},
+        {
+            "stage": plan["stage"],
+            "model": settings.model,
+            "steps": last.get("step", 0),
+            "tokens": last.get("tokens", 0),
+        },
     )
     manifest.write(out, {**found, "finished": True})
 
 
-def _count(summary: Summary, plan: Plan, prepared: Prepared) -> None:
+def _count(summary: Summary, prepared: Prepared) -> None:
     summary.rows_read, summary.rows_written = prepared.rows, prepared.rows - len(set(prepared.dropped))
     summary.dropped = {"too_long": len(prepared.dropped)} if prepared.dropped else {}
 
 
-def _notes(out: Path, plan: Plan) -> list[str]:
+def _notes(out: Path) -> list[str]:
     metrics = read_metrics(out)
     if not metrics:
         return []

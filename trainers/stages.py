@@ -1,4 +1,4 @@
-"""The stages of training in one table: which columns, which classes of TRL, which learning rates. A new method is a row.
+"""The stages of training in one table: columns, classes of TRL, learning rates. A new method is a row.
 
 Everything else about a stage is the library's own configuration: its fields can be set by name, and are checked here.
 """
@@ -30,6 +30,10 @@ class Stage:
 _RL = {"shuffle_dataset": False, "num_generations": 8, "max_completion_length": 256}
 _TEXT = "text"
 _TALK = "messages (or conversations, question + answer, instruction + output, prompt + completion)"
+_TALKS = [
+    *({"messages"}, {"conversations"}, {"question", "answer"}, {"prompt", "completion"}),
+    {"instruction", "output"},
+]
 _PAIR = "prompt, chosen, rejected"
 _ASK = "prompt (or question, options, answer of an exam)"
 
@@ -106,10 +110,7 @@ def check_columns(stage: str, columns: Iterable[str], path: str) -> None:
     """Raise ValueError unless a file has what its stage needs."""
     found, rows = set(columns), STAGES[stage].rows
     whole = {
-        "tokens": [{"text"}]
-        if stage == "pt"
-        else [{"messages"}, {"conversations"}, {"question", "answer"}, {"prompt", "completion"}]
-        + [{"instruction", "output"}],
+        "tokens": [{"text"}] if stage == "pt" else _TALKS,
         "pairs": [{"prompt", "chosen", "rejected"}],
         "replies": [{"prompt", "completion", "label"}, {"prompt", "chosen", "rejected"}],
         "prompts": [{"prompt"}, {"question"}],
@@ -130,7 +131,9 @@ def check_settings(stage: str, given: Mapping[str, Any]) -> None:
         if name in KEPT:
             raise ValueError(f"--set {name}: use {KEPT[name]}")
         if name not in known:
-            raise ValueError(f"--set {name}: {STAGES[stage].config} of stage {stage} has no such field; {_hint(name, known)}")
+            raise ValueError(
+                f"--set {name}: {STAGES[stage].config} of stage {stage} has no such field; {_hint(name, known)}"
+            )
         usual = known[name].default
         number = isinstance(usual, int | float) and not isinstance(usual, bool)
         if number and (isinstance(value, bool) or not isinstance(value, int | float)):

@@ -59,8 +59,9 @@ class Summary:
     def to_text(self) -> str:
         """One screen for a person."""
         if self.dry_run is not None:
-            sent = f"{self.requests['sent']:,} requests sent" if self.requests["sent"] else "nothing sent"
-            head = f"{self.command}: dry run, {self.rows_read:,} {self.unit}, {sent}, in {self.seconds:.1f} s"
+            sent = f"{self.requests['sent']:,} requests sent, " if self.requests["sent"] else "nothing sent, "
+            asks = "" if self.command == "train" else sent  # rows are trained on, no one is asked
+            head = f"{self.command}: dry run, {self.rows_read:,} {self.unit}, {asks}in {self.seconds:.1f} s"
             return "\n".join([head, *self.estimate])
         lines = [
             f"{self.command}: {self.rows_written:,} rows from {self.rows_read:,} {self.unit} in {self.seconds:.1f} s"

@@ -65,7 +65,7 @@ def test_planted_wins_ties_and_losses_come_out(tmp_path: Path, out: Path, serve:
     wins = sum(drawn(q, "w") < 0.5 for q in QUESTIONS) / 120
     losses = sum(drawn(q, "w") >= 0.8 for q in QUESTIONS) / 120
     assert ended.code == 0 and score["n"] == 120 and score["broken"] == 0
-    assert score["win"] == pytest.approx(wins) and score["loss"] == pytest.approx(losses)
+    assert score["win"] == pytest.approx(wins, abs=1e-5) and score["loss"] == pytest.approx(losses, abs=1e-5)
     assert (
         score["low"] <= score["score"] <= score["high"] and score["win_interval"][0] < wins < score["win_interval"][1]
     )
@@ -141,7 +141,7 @@ def test_consultations_are_kept_whole_and_measured(questions: int, tmp_path: Pat
         assert row["questions_before_advice"] == questions
         assert ("no_question_before_advice" in row["flags"]) == (questions == 0)
         assert row["facts_elicited"] <= row["facts_askable"]
-    assert (score["elicited"]["mean"] > 0.5) == (questions == 4)
+    assert (score["elicited"]["mean"] >= 0.5) == (questions == 4)
     assert score["proactivity"]["mean"] == (5.0 if questions else 1.0)
 
 

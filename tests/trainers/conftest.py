@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from tests.trainers import small
 from trainers.load import quiet_libraries
 
 quiet_libraries()
+# Two threads that wait for each other on a busy machine are slower than one, a hundred times so for tiny matrices.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def user(text: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ LINES = (
 
 
 @cache
-def _trained(words: int) -> Any:
+def _trained(lines: tuple[str, ...], words: int = 400) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -37,37 +37,39 @@ def _trained(words: int) -> Any:
     learn = trainers.BpeTrainer(
         vocab_size=words, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator(LINES * 4, learn)
+    tokenizer.train_from_iterator(lines * 4, learn)
     return tokenizer
 
 
-def tokenizer(template: str | None = CHATML, *, end: str | None = "<|im_end|>") -> Any:
-    """A byte-level tokenizer of about 400 tokens."""
+def tokenizer(
+    template: str | None = CHATML, *, end: str | None = "<|im_end|>", lines: tuple[str, ...] = LINES, words: int = 400
+) -> Any:
+    """A byte-level tokenizer of so many tokens, learned from a few lines."""
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    copied = Tokenizer.from_str(_trained(400).to_str())
+    copied = Tokenizer.from_str(_trained(lines, words).to_str())
     made = PreTrainedTokenizerFast(tokenizer_object=copied, eos_token=end, pad_token="<|pad|>", model_max_length=4096)
     made.chat_template = template
     return made
 
 
-def model(kind: str = "qwen3", *, hidden: int = 32, context: int = 512, seed: int = 0) -> Any:
+def model(kind: str = "qwen3", *, words: int = 0, hidden: int = 32, context: int = 512, seed: int = 0) -> Any:
     """A model of two layers with random weights."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-    words = tokenizer()
+    tokens = tokenizer()
     shape = {
-        "vocab_size": len(words),
+        "vocab_size": words or len(tokens),
         "hidden_size": hidden,
         "intermediate_size": 2 * hidden,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": context,
-        "pad_token_id": words.pad_token_id,
-        "eos_token_id": words.eos_token_id,
+        "pad_token_id": tokens.pad_token_id,
+        "eos_token_id": tokens.eos_token_id,
         "bos_token_id": None,
     }
     torch.manual_seed(seed)

@@ -49,8 +49,16 @@ def test_a_row_longer_than_a_pack_is_an_error():
 
 
 def exact_kernel(
-    query: Any, key: Any, value: Any, ends: Any, _ends: Any, longest: int, _longest: int, scale: Any = None,
-    window_size: Any = None, enable_gqa: bool = True,
+    query: Any,
+    key: Any,
+    value: Any,
+    ends: Any,
+    _ends: Any,
+    longest: int,
+    _longest: int,
+    scale: Any = None,
+    window_size: Any = None,
+    enable_gqa: bool = True,
 ) -> Any:
     """What torch's variable-length kernel computes, a document at a time: the kernel itself runs on a GPU only."""
     import torch
@@ -58,7 +66,9 @@ def exact_kernel(
     out = [
         torch.nn.functional.scaled_dot_product_attention(
             *(one[start:end].transpose(0, 1)[None] for one in (query, key, value)),
-            is_causal=True, scale=scale, enable_gqa=True,
+            is_causal=True,
+            scale=scale,
+            enable_gqa=True,
         )[0].transpose(0, 1)
         for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
     ]
@@ -86,9 +96,17 @@ def trainer(request: pytest.FixtureRequest, path: str, tmp_path_factory: pytest.
     model = small.model(request.param)
     model.set_attn_implementation(path)
     args = SFTConfig(
-        output_dir=str(tmp_path_factory.mktemp("run")), per_device_train_batch_size=1, padding_free=True, max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True}, use_cpu=True, bf16=False, report_to="none", disable_tqdm=True,
-        gradient_checkpointing=None, activation_checkpointing=False,
+        output_dir=str(tmp_path_factory.mktemp("run")),
+        per_device_train_batch_size=1,
+        padding_free=True,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        disable_tqdm=True,
+        gradient_checkpointing=None,
+        activation_checkpointing=False,
     )
     rows = Dataset.from_list([packed(DOCUMENTS)])
     return SFTTrainer(model=model, args=args, train_dataset=rows, processing_class=small.tokenizer())
@@ -135,7 +153,9 @@ def test_nothing_attends_across_documents(trainer: Any):
     """Changing every token of the other documents changes nothing in this one."""
     import torch
 
-    changed = [[token + 100 for token in document] if place != 1 else document for place, document in enumerate(DOCUMENTS)]
+    changed = [
+        [token + 100 for token in document] if place != 1 else document for place, document in enumerate(DOCUMENTS)
+    ]
     start = len(DOCUMENTS[0])
     end = start + len(DOCUMENTS[1])
     hidden = []

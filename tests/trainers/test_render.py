@@ -16,7 +16,16 @@ from trainers.rows import Row
 from trainers.show import shown
 
 # Rare characters of several byte-level tokens, emoji with joiners, code, white space that merges with a template's own.
-SIGNS = [*"高血压糖尿病龘𠮷é，。？！\n\t <>|{}[]'\"\\", "😀", "👩‍⚕️", "\n\n", "  ", "def f(x):\n    return x", "阿莫西林0.5g", "</s>"]
+SIGNS = [
+    *"高血压糖尿病龘𠮷é，。？！\n\t <>|{}[]'\"\\",
+    "😀",
+    "👩‍⚕️",
+    "\n\n",
+    "  ",
+    "def f(x):\n    return x",
+    "阿莫西林0.5g",
+    "</s>",
+]
 LLAMA3 = (
     "{{ '<|endoftext|>' }}{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n\n' + "
     "message['content'] | trim + '<|im_end|>' }}{% endfor %}"
@@ -32,7 +41,9 @@ def renderer() -> Renderer:
 
 def conversation_of(draw: random.Random, turns: int) -> list[dict[str, str]]:
     def text() -> str:
-        return "".join(draw.choice(SIGNS) for _ in range(draw.randint(1, 25))) + draw.choice(["x", "龘", "😀", "。\n", "x "])
+        return "".join(draw.choice(SIGNS) for _ in range(draw.randint(1, 25))) + draw.choice(
+            ["x", "龘", "😀", "。\n", "x "]
+        )
 
     start = [{"role": "system", "content": text()}] if draw.random() < 0.5 else []
     return start + [message for _ in range(turns) for message in (user(text()), says(text()))]
@@ -69,7 +80,11 @@ def test_two_thousand_conversations_are_learned_to_the_letter(template: str):
 
 
 @settings(max_examples=100)
-@given(st.lists(st.text(min_size=1, max_size=40).filter(str.strip), min_size=2, max_size=6).filter(lambda t: len(t) % 2 == 0))
+@given(
+    st.lists(st.text(min_size=1, max_size=40).filter(str.strip), min_size=2, max_size=6).filter(
+        lambda t: len(t) % 2 == 0
+    )
+)
 def test_any_text_is_learned_to_the_letter(texts: list[str]):
     renderer = Renderer(small.tokenizer(), "tiny")
     messages = [user(text) if n % 2 == 0 else says(text) for n, text in enumerate(texts)]
@@ -79,7 +94,8 @@ def test_any_text_is_learned_to_the_letter(texts: list[str]):
 
 def test_user_text_never_changes_what_is_learned(renderer: Renderer):
     one, other = (
-        next(renderer.conversations([(ROW, [user(text), says("多饮水。龘")])]))[0] for text in ("感冒", "发烧三天，咳嗽")
+        next(renderer.conversations([(ROW, [user(text), says("多饮水。龘")])]))[0]
+        for text in ("感冒", "发烧三天，咳嗽")
     )
     assert [one.ids[slice(*span)] for span in one.spans] == [other.ids[slice(*span)] for span in other.spans]
 
@@ -96,7 +112,10 @@ def test_a_thinking_template_gives_an_example_a_turn():
 
 
 def test_a_question_cannot_end_a_turn(renderer: Renderer):
-    for role, messages in (("user", [user("好<|im_end|>吗"), says("好")]), ("assistant", [user("好吗"), says("好<|pad|>")])):
+    for role, messages in (
+        ("user", [user("好<|im_end|>吗"), says("好")]),
+        ("assistant", [user("好吗"), says("好<|pad|>")]),
+    ):
         with pytest.raises(ValueError, match=rf"sft\.jsonl:7: message . \({role}\) holds '<\|"):
             list(renderer.conversations([(ROW, messages)]))
 
@@ -176,7 +195,9 @@ def test_inspect_shows_every_token_and_marks_what_is_learned(renderer: Renderer)
 
 
 def test_a_conversation_of_many_roles_is_refused_by_its_template():
-    strict = small.CHATML.replace("{%- for", "{%- if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{%- endif %}{%- for", 1)
+    strict = small.CHATML.replace(
+        "{%- for", "{%- if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{%- endif %}{%- for", 1
+    )
     renderer = Renderer(small.tokenizer(strict), "tiny")
     rows: list[tuple[Row, Any]] = [
         (Row("a:1", {}), [user("q"), says("a")]),

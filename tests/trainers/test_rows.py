@@ -36,7 +36,10 @@ def test_a_conversation_in_any_form(values: dict[str, Any]):
         (None, "messages is empty"),
         ([user("问")], "no assistant turn"),
         ([user("问"), says("答"), user("再问")], "ends with a user turn"),
-        ([user("问"), {"role": "assistant", "content": None}], r"messages 2 \(assistant\) has no text, its content is null"),
+        (
+            [user("问"), {"role": "assistant", "content": None}],
+            r"messages 2 \(assistant\) has no text, its content is null",
+        ),
         ([user(" "), says("答")], r"messages 1 \(user\) has no text, its content is empty"),
         ([{"role": "human", "content": "问"}, says("答")], "has role 'human'"),
         ([user("问"), user("再问"), says("答")], "message 2 is the user's"),
@@ -51,7 +54,11 @@ def test_what_is_no_conversation_is_named(messages: object, said: str):
 
 def test_parts_of_a_preference():
     row = Row("p:1", {"prompt": "问", "chosen": "好", "rejected": [says("坏")]})
-    assert (prompt_of(row), reply_of(row, "chosen"), reply_of(row, "rejected")) == ([user("问")], [says("好")], [says("坏")])
+    assert (prompt_of(row), reply_of(row, "chosen"), reply_of(row, "rejected")) == (
+        [user("问")],
+        [says("好")],
+        [says("坏")],
+    )
     with pytest.raises(ValueError, match="p:1: prompt must end with a user turn"):
         prompt_of(Row("p:1", {"prompt": [user("问"), says("答")]}))
     with pytest.raises(ValueError, match="p:1: chosen must be one assistant message"):

@@ -25,7 +25,9 @@ def test_every_stage_trains_and_leaves_a_model(
     model = llama if method == "lora" else qwen
     more = ["--set", "num_generations=2", "--set", "max_completion_length=4"] if stage in ("grpo", "rloo") else []
     named = ["--stage", stage] if stage in ("orpo", "rm", "rloo") else []
-    done = here("train", data[stage], "--model", model, "--out", tmp_path / "run", "--method", method, *SHORT, *more, *named)
+    done = here(
+        "train", data[stage], "--model", model, "--out", tmp_path / "run", "--method", method, *SHORT, *more, *named
+    )
     assert done.code == 0, done.stderr
     assert json.loads(done.stdout)["output"] == str(tmp_path / "run")
     metrics = read(tmp_path / "run")

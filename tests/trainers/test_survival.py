@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.command import Ended, here, killed_when, started
+from tests.pipelines.command import Ended, ended, here, killed_when, started, until
 from tests.trainers.conftest import says, user, write_rows
 from trainers import checkpoints, fit, manifest
 from trainers.metrics import read
@@ -126,6 +126,23 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert_same(out, uninterrupted)
 
 
+def test_two_processes_stop_behind_the_same_step_and_go_on(rows: Path, model: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    words = [*line(rows, model, out), "--processes", 2]
+    process = started(*words)
+    assert until(process, at_step(out, 5))
+    process.terminate()
+    stopped = ended(process)
+    assert stopped.code == 130, stopped.stderr
+    last = checkpoints.newest(out)
+    assert last is not None
+    assert checkpoints.step_of(last) == read(out)[-1]["step"] >= 5
+    done = ended(started(*words))
+    assert done.code == 0, done.stderr
+    assert [one["step"] for one in read(out)] == list(range(1, STEPS + 1))
+    assert (out / "model.safetensors").exists()
+
+
 def test_what_was_never_finished_is_skipped(rows: Path, model: Path, uninterrupted: Path, tmp_path: Path):
     out = tmp_path / "run"
     assert interrupted(signal.SIGTERM, 9, *line(rows, model, out), out=out).code == 130
@@ -171,11 +188,17 @@ def test_two_whole_checkpoints_are_kept(uninterrupted: Path):
 
 
 def test_a_finished_run_is_not_trained_again(rows: Path, model: Path, uninterrupted: Path):
-    before = (uninterrupted / "metrics.jsonl").stat().st_mtime_ns, (uninterrupted / "model.safetensors").stat().st_mtime_ns
+    before = (
+        (uninterrupted / "metrics.jsonl").stat().st_mtime_ns,
+        (uninterrupted / "model.safetensors").stat().st_mtime_ns,
+    )
     again = here(*line(rows, model, uninterrupted), "--json")
     assert again.code == 0
     assert again.summary["rows_read"] == 20
-    after = (uninterrupted / "metrics.jsonl").stat().st_mtime_ns, (uninterrupted / "model.safetensors").stat().st_mtime_ns
+    after = (
+        (uninterrupted / "metrics.jsonl").stat().st_mtime_ns,
+        (uninterrupted / "model.safetensors").stat().st_mtime_ns,
+    )
     assert after == before
 
 
@@ -255,4 +278,3 @@ def test_a_batch_that_does_not_fit_is_halved(
     assert "4 rows at once do not fit; now 2" in done.stderr
     nothing = fit.plan_from({**plan, "checkpointing": True})
     assert fit.halved(nothing) is None
-

@@ -1,0 +1,107 @@
+"""What the plan decides for models and machines that no test has: told by sizes alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainers.machine import Device, Model, model_facts
+from trainers.metrics import rows_of_steps
+from trainers.plan import Plan, limits, lines, plan
+from trainers.prepare import Prepared
+from trainers.settings import TrainSettings
+
+H200 = Device("cuda", "H200", 1, 149_000_000_000, 989e12)
+RTX = Device("cuda", "4090", 1, 24_000_000_000, 165e12)
+SMALL = Model("qwen3-0.6b", 596_000_000, 1024, 28, 40_960, "qwen3")
+LARGE = Model("qwen3-8b", 8_190_000_000, 4096, 36, 40_960, "qwen3")
+
+
+def planned(
+    model: Model, machine: Device, lengths: list[int], *, stage: str = "sft", **given: Any
+) -> tuple[Plan, list[str]]:
+    settings = TrainSettings(("rows.parquet",), "m", "out", **given)
+    found = limits(settings, stage, model, machine, np.array(lengths))
+    kept = [length for length in lengths if length <= found.max_length]
+    units = max(1, -(-sum(kept) // found.max_length)) if settings.batch_size is None and stage == "sft" else len(kept)
+    prepared = Prepared(rows=len(lengths), examples=len(kept), tokens=sum(kept), learned=sum(kept) // 2, units=units)
+    made = plan(settings, stage, model, machine, found, prepared)
+    return made, lines(made, found, model, machine, prepared, "as asked")
+
+
+MANY = [300] * 99_000 + [3_000] * 1_000
+
+
+def test_the_method_is_what_the_memory_allows():
+    assert planned(SMALL, H200, MANY)[0].method == "full"
+    assert planned(LARGE, H200, MANY)[0].method == "full"
+    assert planned(LARGE, RTX, MANY)[0].method == "lora"
+    assert planned(SMALL, RTX, MANY)[0].method == "full"
+    assert planned(LARGE, RTX, MANY, method="full")[1][-1].startswith("warning")
+    # A reference model beside it
+    assert planned(LARGE, H200, [500] * 100, stage="dpo")[0].method == "lora"
+
+
+def test_activations_are_recomputed_where_they_would_not_fit():
+    assert not planned(SMALL, H200, MANY)[0].checkpointing
+    assert planned(LARGE, H200, MANY)[0].checkpointing
+
+
+def test_the_longest_row_is_a_percentile_of_many_and_the_longest_of_few():
+    assert planned(SMALL, H200, [100] * 996 + [5000] * 4)[0].max_length == 128
+    assert planned(SMALL, H200, [100] * 50 + [700])[0].max_length == 768
+    assert planned(SMALL, H200, [50_000] * 10 + [100])[0].max_length == 40_960
+    assert planned(SMALL, H200, [50_000] * 10, rope_scaling="yarn:2")[0].max_length == 50_048
+
+
+def test_a_step_has_64k_tokens_of_much_data_and_a_hundred_steps_of_little():
+    much, _ = planned(SMALL, H200, MANY)
+    assert 60_000 < much.batch * (much.pack_size or 0) < 70_000
+    little, _ = planned(SMALL, H200, [60] * 50)
+    assert little.steps >= 50
+    assert little.batch == 1
+
+
+def test_a_batch_counts_rows_and_is_split_by_memory():
+    made, _ = planned(LARGE, RTX, [2000] * 64, batch_size=12, method="lora")
+    assert made.batch == 12
+    assert made.pack_size is None
+    assert made.per_device * made.max_length <= 32_768
+    assert planned(SMALL, H200, [100] * 64, stage="kto", batch_size=1)[0].per_device == 2
+    rl, _ = planned(SMALL, H200, [100] * 64, stage="grpo", batch_size=12)
+    assert rl.batch == 16  # whole groups of eight
+    many, _ = planned(SMALL, H200, [100] * 64, batch_size=16, processes=4)
+    assert (many.batch, many.launch, many.processes) == (16, "ddp", 4)
+    assert planned(LARGE, H200, [100] * 64, method="full", processes=8)[0].launch == "fsdp2"
+
+
+def test_every_decision_is_said_with_its_reason():
+    _, said = planned(SMALL, H200, MANY)
+    heads = [line.split()[0] for line in said]
+    assert heads == "stage method length rows tokens batch steps where time".split()
+    assert "99.5 % of the rows have at most 3,000, the longest 3,000" in said[2]
+
+
+def test_parameters_are_counted_without_loading(qwen: Path, llama: Path):
+    from transformers import AutoModelForCausalLM
+
+    for folder in (qwen, llama):
+        loaded = AutoModelForCausalLM.from_pretrained(folder)
+        found = model_facts(str(folder))
+        assert found.parameters == sum(one.numel() for one in loaded.parameters())
+        assert (found.hidden, found.layers, found.context) == (32, 2, 512)
+        (folder / "model.safetensors").rename(folder / "elsewhere")
+        try:
+            guessed = model_facts(str(folder)).parameters
+        finally:
+            (folder / "elsewhere").rename(folder / "model.safetensors")
+        assert guessed == pytest.approx(found.parameters, rel=0.02)
+
+
+def test_rows_of_a_step_are_found_again_in_every_epoch():
+    places = [["a:1", "a:2"], ["a:3"], ["a:4"], ["a:5"], ["a:6"]]
+    assert rows_of_steps(places, 2, 1, 1) == ["a:1", "a:2", "a:3"]
+    assert rows_of_steps(places, 2, 3, 4) == ["a:6", "a:1", "a:2", "a:3"]
