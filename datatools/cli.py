@@ -936,6 +936,55 @@ def evaluate_consult(
     )
 
 
+@app.command("run")
+def run_recipe(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Recipe: a TOML file of stages.", metavar="RECIPE")],
+    until: Annotated[str | None, typer.Option("--until", help="Stop behind this stage.", metavar="STAGE")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, its price and time.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run every stage anew; replies already paid for are kept.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Run the stages of a recipe: only what changed runs again."""
+    from datatools.report.progress import Progress
+    from pipelines.recipe import run_recipe as job
+
+    progress = Progress(quiet=quiet)
+    found = job(file, _verbs(context), progress, until=until, dry_run=dry_run, fresh=fresh)
+    if found.error:
+        print(f"datatools: {found.error}", file=sys.stderr)
+    typer.echo(found.to_json() if as_json else found.to_text())
+    return found.exit_code
+
+
+def _verbs(context: typer.Context) -> dict[str, Any]:
+    """What each verb takes, as a recipe is checked against it."""
+    from pipelines.recipe_file import Verb
+
+    found = {}
+    for name, command in getattr(context.find_root().command, "commands", {}).items():
+        options: dict[str, str] = {}
+        required: list[str] = []
+        arguments: list[str] = []
+        negated: dict[str, str] = {}
+        for one in command.params:
+            long = next((option for option in one.opts if option.startswith("--")), "")
+            if one.param_type_name == "argument":
+                arguments += [one.name] if one.required else []
+            elif long and long not in ("--recipe", "--help"):
+                kind = "flag" if getattr(one, "is_flag", False) else "several" if one.multiple else "one"
+                options[long[2:]] = kind
+                required += [long[2:]] if one.required else []
+                negated |= {long[2:]: off for off in one.secondary_opts}
+        if "out" in options and name != "run":
+            found[name] = Verb(tuple(arguments), options, tuple(required), negated)
+    return found
+
+
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="Any parquet file of this project.")],
@@ -969,7 +1018,12 @@ def export(
 
 @app.command()
 def report(
-    file: Annotated[Path, typer.Argument(help="The X.parquet a job wrote, or its X.work folder.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="The X.parquet a job wrote, or its X.work folder; several evaluations side by side.", metavar="FILE..."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML page to write.")],
     as_json: AsJson = False,
     debug: Debug = False,
@@ -977,7 +1031,7 @@ def report(
     """Write what a job did as one HTML page."""
     from pipelines.report import report as job
 
-    return _report(job(file, out), as_json)
+    return _report(job(files, out), as_json)
 
 
 @app.command()
