@@ -23,7 +23,7 @@ from schemas.case import ON_ASKING, VOLUNTEERED, Case
 
 PATIENT = "patient"
 TRIES = 2  # a turn that breaks a check of its form is asked for once more
-_END = re.compile(r"\s*[\[【]END[\]】]\s*$", re.IGNORECASE)
+END = re.compile(r"\s*[\[【]END[\]】]\s*$", re.IGNORECASE)
 
 
 @dataclass
@@ -48,22 +48,22 @@ async def talk(runner: Runner, talk: Talk, settings: DialogueSettings, prompts: 
     """Let patient and clinician talk until the clinician ends it, or the most turns are reached."""
     least, most = settings.span
     for turn in range(1, most + 1):
-        said = await _say(runner, talk, PATIENT, patient_messages(talk, prompts[PATIENT]), settings, turn)
+        said = await say(runner, talk, PATIENT, patient_messages(talk, prompts[PATIENT]), settings, turn)
         if said is None:
             return talk
         talk.said.append(said)
         messages = clinician_messages(talk, prompts[settings.role], least, most)
-        said = await _say(runner, talk, settings.role, messages, settings, turn)
+        said = await say(runner, talk, settings.role, messages, settings, turn)
         if said is None:
             return talk
-        talk.said.append(_END.sub("", said))
-        if _END.search(said) and turn >= least:
+        talk.said.append(END.sub("", said))
+        if END.search(said) and turn >= least:
             talk.ended = "end"
             break
     return talk
 
 
-async def _say(
+async def say(
     runner: Runner, talk: Talk, speaker: str, messages: list[dict[str, str]], settings: DialogueSettings, turn: int
 ) -> str | None:
     """What a speaker says next; None, with the reason in `talk.failed`, when there is no usable reply."""
@@ -75,19 +75,19 @@ async def _say(
             talk.failed = (f"{speaker} {turn}", reply)
             return None
         talk.usage.add(reply)
-        text = _text(reply)
-        if _END.sub("", text) and not turn_flags(_END.sub("", text), speaker == PATIENT, talk.language):
+        text = turn_text(reply)
+        if END.sub("", text) and not turn_flags(END.sub("", text), speaker == PATIENT, talk.language):
             return text
-    if not _END.sub("", text):
+    if not END.sub("", text):
         talk.failed = (f"{speaker} {turn}", Failure("empty", "the turn is empty", attempts=TRIES))
         return None
     return text
 
 
-def _text(reply: Reply) -> str:
+def turn_text(reply: Reply) -> str:
     """The turn as plain text, with its [END] where there is one."""
-    ends = _END.search(reply.text)
-    text = plain_text(_END.sub("", reply.text)).strip()
+    ends = END.search(reply.text)
+    text = plain_text(END.sub("", reply.text)).strip()
     return f"{text}\n[END]" if ends else text
 
 

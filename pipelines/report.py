@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datatools.io.atomic import atomic_path
 from datatools.report.collect import collect, files_of
+from datatools.report.evaluation import evaluation_tables, is_evaluation
 from datatools.report.page import page
 from datatools.report.summary import Summary
 from pipelines.rewritten import rewritten
@@ -23,8 +25,8 @@ class ReportSummary(Summary):
         return f"report: {self.rows_read:,} rows{left_out} → {self.output} in {self.seconds:.1f} s"
 
 
-def report(path: Path, out: Path) -> Summary:
-    """Write a page about the job that left `path` (its `X.parquet` or `X.work`) to `out`.
+def report(paths: Sequence[Path], out: Path) -> Summary:
+    """Write a page about the job that left a path (its `X.parquet` or `X.work`) to `out`, or about several evaluations.
 
     Of the summary, `rows_read` are the rows of the job's output and `dropped` what its trace says.
     Raises ValueError for a file that is none of a job, or an `out` that would overwrite something else.
@@ -34,12 +36,19 @@ def report(path: Path, out: Path) -> Summary:
         raise ValueError(f"--out {out}: must end in .html")
     if out.is_dir():
         raise ValueError(f"--out {out}: is a folder, a file is needed")
+    path = paths[0]
+    if len(paths) > 1 and not all(is_evaluation(one) for one in paths):
+        wrong = next(one for one in paths if not is_evaluation(one))
+        raise ValueError(f"{wrong}: is no evaluation; only those stand side by side on a page")
     facts = collect(path, *rewritten(files_of(path)[3]))
+    if is_evaluation(path):
+        tables, bars = evaluation_tables(paths)
+        facts = replace(facts, name=" beside ".join(one.name for one in paths), tables=tables, bars=bars, samples=())
     text = page(facts)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    summary = ReportSummary("report", [str(path)], rows_read=facts.rows or 0, output=str(out))
+    summary = ReportSummary("report", [str(one) for one in paths], rows_read=facts.rows or 0, output=str(out))
     for reason in facts.reasons:
         summary.dropped[reason.rule] = summary.dropped.get(reason.rule, 0) + reason.count
     _, trace, failed, work = files_of(path)

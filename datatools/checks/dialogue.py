@@ -137,6 +137,13 @@ def revealed_early(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:
     return early
 
 
+def elicited(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:
+    """Facts of the layer on_asking that the patient told, beside what is told unasked."""
+    patient = "\n".join(turn["content"] for turn in turns if turn["role"] == "user")
+    unasked = "\n".join(case.layer(VOLUNTEERED))
+    return [fact for fact in case.layer(ON_ASKING) if _told(fact, patient, unasked)]
+
+
 def diagnosis_said(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:
     """Terms of the diagnosis in the patient's words that the patient does not know and the clinician had not named."""
     known = "\n".join(case.layer(VOLUNTEERED, ON_ASKING))

@@ -32,7 +32,7 @@ from datatools.dedupe.examindex import (
 )
 from datatools.dedupe.examitems import Item, items
 
-__all__ = ["EXCERPT", "Index", "Item", "Leak", "Limits", "build", "items", "leaks", "trace_row"]
+__all__ = ["EXCERPT", "Index", "Item", "Leak", "Limits", "all_leaks", "build", "items", "leaks", "trace_row"]
 
 EXCERPT = 500  # characters of a span that go into the trace
 _SLICE = 1 << 16  # characters hashed at a time: the arrays stay in the cache
@@ -101,23 +101,27 @@ def leaks(
     """
     strings = [text or "" for text in (texts if isinstance(texts, Sequence) else texts.to_pylist())]
     best: list[Leak | None] = [None] * len(strings)
+    for number, leak in all_leaks(strings, index, limits):
+        known = best[number]
+        if known is None or (leak.coverage, leak.run) > (known.coverage, known.run):
+            best[number] = leak
+    return best
+
+
+def all_leaks(texts: Sequence[str], index: Index, limits: Limits = Limits()) -> Iterator[tuple[int, Leak]]:
+    """Every item that a text holds, with the number of the text: one text may hold several."""
     if not len(index):
-        return best
-    bounds = np.cumsum([0, *(len(text) + 1 for text in strings)], dtype=np.int64)
+        return
+    bounds = np.cumsum([0, *(len(text) + 1 for text in texts)], dtype=np.int64)
     streams = [_Stream(int(kind), index) for kind in np.unique(index.arrays["kinds"])]
-    for base, piece in _slices(strings):
+    for base, piece in _slices(texts):
         folded = fold(piece)
         for stream in streams:
             stream.feed(folded, base)
     for stream in streams:
-        if not stream.found:
-            continue
-        hits = _Hits(*(np.concatenate(arrays) for arrays in zip(*stream.found, strict=True)))
-        for number, leak in _judged(hits, stream.kind, strings, bounds, index, limits):
-            known = best[number]
-            if known is None or (leak.coverage, leak.run) > (known.coverage, known.run):
-                best[number] = leak
-    return best
+        if stream.found:
+            hits = _Hits(*(np.concatenate(arrays) for arrays in zip(*stream.found, strict=True)))
+            yield from _judged(hits, stream.kind, texts, bounds, index, limits)
 
 
 def _slices(texts: Sequence[str]) -> Iterator[tuple[int, str]]:

@@ -46,6 +46,10 @@ def documents(
     leaves the Note out. Rows without text or answer, and Faults among the rows, come out as Faults.
     Raises ValueError when the column the user named is not there.
     """
+    if options.rows:
+        for one in rows:
+            yield one if isinstance(one, Fault) else Document("", source.name, one[0], meta={"row": one[1]})
+        return
     if sample is None:
         head, rows = beginning(rows, SAMPLE)
         sample = [shortened(row[1]) for row in head if not isinstance(row, Fault)]

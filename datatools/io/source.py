@@ -67,6 +67,7 @@ class ReadOptions:
     text_column: str | None = None  # column or key that holds the text; found by name and content when None
     source_type: str | None = None  # one of SOURCE_TYPES; told from format and columns when None
     unanswered: bool = False  # a question whose answer is empty is a Document too, with the question as its text
+    rows: bool = False  # every row of a table is a Document without text that holds its columns in meta["row"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,10 +70,11 @@ def parse(raw: bytes | Body | None, secret: str = "") -> Reply | Failure:
         return failure("content_filter", f"the endpoint withheld the answer ({reason or 'refusal'})")
     if word in BROKEN_OFF:
         return failure("server", f"the endpoint broke off ({reason})")
+    first = _logprobs(choice)
     only_thought = " while the model was thinking" if reasoning and not text.strip() else ""
-    if word in CUT:
+    if word in CUT and first is None:  # who asks for the first token's probabilities asks for no more than it
         return failure("truncated", f"the answer is cut off at the token limit{only_thought}")
-    if not text.strip():
+    if not text.strip() and first is None:
         return failure("empty", f"the answer is empty{only_thought and ': the model only thought'}")
     prompt_tokens, completion_tokens = usage(body)
     return Reply(
@@ -83,6 +84,22 @@ def parse(raw: bytes | Body | None, secret: str = "") -> Reply | Failure:
         completion_tokens=completion_tokens,
         model=str(body.get("model") or ""),
         reasoning=reasoning,
+        logprobs=first,
+    )
+
+
+def _logprobs(choice: Body) -> tuple[tuple[str, float], ...] | None:
+    """Tokens and their log-probabilities at the first place of the reply; None where the endpoint gives none."""
+    found = choice.get("logprobs")
+    places = found.get("content") if isinstance(found, Mapping) else None
+    first = places[0] if isinstance(places, list) and places else None
+    tokens = first.get("top_logprobs") if isinstance(first, Mapping) else None
+    if not isinstance(tokens, list) or not tokens:
+        return None
+    return tuple(
+        (str(one["token"]), float(one["logprob"]))
+        for one in tokens
+        if isinstance(one, Mapping) and "token" in one and isinstance(one.get("logprob"), int | float)
     )
 
 

@@ -21,6 +21,7 @@ class Request:
     sample: int = 0  # tells wanted repetitions of the same words apart; never sent
     reasoning_effort: str | None = None  # none, minimal, low, medium, high, …: what there is depends on the model
     response_format: Mapping[str, Any] | None = None  # the JSON schema of the reply, as the endpoint wants it
+    top_logprobs: int | None = None  # of so many tokens the log-probability at the reply's first place
 
     def parameters(self) -> dict[str, Any]:
         """Everything that changes the output: what is sent besides the model's name, and what the key covers."""
@@ -30,6 +31,8 @@ class Request:
             "temperature": None if self.temperature is None else float(self.temperature),
             "reasoning_effort": self.reasoning_effort,
             "response_format": None if self.response_format is None else dict(self.response_format),
+            "logprobs": None if self.top_logprobs is None else True,
+            "top_logprobs": self.top_logprobs,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -44,6 +47,7 @@ class Reply:
     completion_tokens: int = 0
     model: str = ""  # as the endpoint names it, which may be more exact than what was asked for
     reasoning: str = ""
+    logprobs: tuple[tuple[str, float], ...] | None = None  # token and natural logarithm, where they were asked for
     cached: bool = False  # from the journal, or shared with an equal request in flight: not paid for here
 
 

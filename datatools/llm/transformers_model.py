@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from datatools.llm.request import Request
 
@@ -19,6 +19,16 @@ PREFIX = "transformers:"
 BATCH = 32  # prompts generated for at once, halved when the memory does not hold them
 MAX_TOKENS = 1024  # of a reply, where the request names no number; fewer where the context leaves fewer
 FEWEST = 16
+LETTERS = "ABCDEFGHIJKLMNOP"
+
+
+class _Made(NamedTuple):
+    """A text, its tokens, whether it was cut off, and the likeliest first tokens where they were asked for."""
+
+    text: str
+    tokens: int
+    cut: bool
+    first: list[tuple[str, float]] | None
 
 
 class TransformersModel:
@@ -41,6 +51,7 @@ class TransformersModel:
         self._model.to(self._device).eval()
         self.identity = f"transformers {_digest(self._model)}"
         self._batch = BATCH
+        self._letters: list[int] = []  # tokens of single letters, for who asks which option is the likeliest
         self._waiting: list[tuple[Request, asyncio.Future[bytes]]] = []
         self._working: asyncio.Task[None] | None = None
 
@@ -103,7 +114,7 @@ class TransformersModel:
         fits = [room is None or len(prompt) + wanted <= room for prompt in prompts]
         texts = iter(self._texts([prompt for prompt, fit in zip(prompts, fits, strict=True) if fit], requests, room))
         return [
-            _completion(self.model, *next(texts), prompt=len(prompt)) if fit else _too_long(len(prompt), wanted, room)
+            _completion(self.model, next(texts), prompt=len(prompt)) if fit else _too_long(len(prompt), wanted, room)
             for prompt, fit in zip(prompts, fits, strict=True)
         ]
 
@@ -112,10 +123,8 @@ class TransformersModel:
         encoded = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
         return list(encoded["input_ids"])
 
-    def _texts(
-        self, prompts: Sequence[list[int]], requests: Sequence[Request], room: int | None
-    ) -> list[tuple[str, int, bool]]:
-        """For every prompt the text, its tokens, and whether it was cut off."""
+    def _texts(self, prompts: Sequence[list[int]], requests: Sequence[Request], room: int | None) -> list[_Made]:
+        """What is generated for every prompt."""
         if not prompts:
             return []
         torch, width = self._torch, max(map(len, prompts))
@@ -125,7 +134,7 @@ class TransformersModel:
         mask = torch.tensor(
             [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=self._device
         )
-        temperature, max_tokens = _settings(requests[0])
+        temperature, max_tokens, top = _settings(requests[0])
         max_tokens = max_tokens if room is None else min(max_tokens, room - width)
         sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if temperature:
@@ -138,9 +147,27 @@ class TransformersModel:
                 max_new_tokens=max_tokens,
                 pad_token_id=pad,
                 eos_token_id=sorted(ends),
+                output_logits=bool(top),
+                return_dict_in_generate=True,
                 **sampling,
             )
-        return [self._text(row, ends) for row in made[:, width:].tolist()]
+        first = self._first_token(made.logits[0], top) if top else [None] * len(prompts)
+        rows = made.sequences[:, width:].tolist()
+        return [_Made(*self._text(row, ends), one) for row, one in zip(rows, first, strict=True)]
+
+    def _first_token(self, logits: Any, top: int) -> list[list[tuple[str, float]]]:
+        """The likeliest tokens with their log-probabilities, and those of all single letters, for every prompt."""
+        torch, decode = self._torch, self._tokenizer.decode
+        if not self._letters:
+            spelled = (f"{space}{letter}" for letter in LETTERS for space in ("", " "))
+            coded = (self._tokenizer.encode(one, add_special_tokens=False) for one in spelled)
+            self._letters = sorted({one[0] for one in coded if len(one) == 1})
+        found = torch.log_softmax(logits.float(), dim=-1)
+        best = found.topk(min(top, found.shape[-1]), dim=-1).indices.tolist()
+        return [
+            [(decode([token]), float(row[token])) for token in dict.fromkeys([*likeliest, *self._letters])]
+            for row, likeliest in zip(found, best, strict=True)
+        ]
 
     def _text(self, tokens: list[int], ends: set[int]) -> tuple[str, int, bool]:
         stop = next((place for place, token in enumerate(tokens) if token in ends), None)
@@ -175,8 +202,8 @@ def _digest(model: Any) -> str:
     return found.hexdigest()
 
 
-def _settings(request: Request) -> tuple[float, int]:
-    return request.temperature or 0.0, request.max_tokens or MAX_TOKENS
+def _settings(request: Request) -> tuple[float, int, int]:
+    return request.temperature or 0.0, request.max_tokens or MAX_TOKENS, request.top_logprobs or 0
 
 
 def _seed(requests: Sequence[Request]) -> int:
@@ -191,18 +218,20 @@ def _ends(model: Any, tokenizer: Any) -> set[int]:
     return {int(token) for token in (*several, tokenizer.eos_token_id) if token is not None}
 
 
-def _completion(model: str, text: str, tokens: int, cut: bool, *, prompt: int) -> bytes:
+def _completion(model: str, made: _Made, *, prompt: int) -> bytes:
+    choice: dict[str, Any] = {
+        "index": 0,
+        "message": {"role": "assistant", "content": made.text},
+        "finish_reason": "length" if made.cut else "stop",
+    }
+    if made.first is not None:
+        tokens = [{"token": token, "logprob": value} for token, value in made.first]
+        choice["logprobs"] = {"content": [{"top_logprobs": tokens}]}
     body = {
         "object": "chat.completion",
         "model": model,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": text},
-                "finish_reason": "length" if cut else "stop",
-            }
-        ],
-        "usage": {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens},
+        "choices": [choice],
+        "usage": {"prompt_tokens": prompt, "completion_tokens": made.tokens, "total_tokens": prompt + made.tokens},
     }
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from datatools.report.facts import Share
+
 SERIES = (1, 2, 5)  # widths of bins: 1, 2, 5, 10, 20, 50, …
 COLOURS = 8  # of bands, one above the other; then they begin again
 HEIGHT = 100  # of a histogram's drawing, in its own units
@@ -151,6 +153,30 @@ def bars(rows: Sequence[tuple[str, int]], total: int, others: tuple[str, int] | 
             share(count, total),
         )
         for number, (label, count) in enumerate(shown)
+    )
+    return Markup('<div class="scroll"><table class="bars"><tbody>{}</tbody></table></div>').format(lines)
+
+
+def intervals(shares: Iterable[Share]) -> Markup:
+    """Shares in [0, 1] as bars on one scale, each with its interval drawn over its end, and the numbers beside."""
+    lines = Markup("").join(
+        Markup(
+            '<tr><td class="label"><bdi>{}</bdi></td><td class="bar"><span class="track interval">'
+            '<i style="width:{:.2f}%"></i><b style="left:{:.2f}%;width:{:.2f}%"></b></span></td>'
+            '<td class="n" data-value="{}">{:.1f} %</td><td class="n share">{:.1f}–{:.1f}</td>'
+            '<td class="n share">n {}</td></tr>'
+        ).format(
+            one.label,
+            100 * one.value,
+            100 * one.low,
+            max(0.4, 100 * (one.high - one.low)),
+            round(one.value, 6),
+            100 * one.value,
+            100 * one.low,
+            100 * one.high,
+            number_of(one.n),
+        )
+        for one in shares
     )
     return Markup('<div class="scroll"><table class="bars"><tbody>{}</tbody></table></div>').format(lines)
 

@@ -135,6 +135,36 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Figures side by side: numbers stand to the right, None is nothing; `folded` where it is long."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    note: str = ""
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share in [0, 1] with its interval, of so many."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Shares drawn below one another on one scale."""
+
+    title: str
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
 class Facts:
     """All of it. What is not known is empty or None; `notes` says what is there but could not be used."""
 
@@ -158,5 +188,7 @@ class Facts:
     checks: tuple[Check, ...] = ()
     tokens: tuple[int, int] | None = None
     samples: tuple[Sample, ...] = ()
+    tables: tuple[Table, ...] = ()
+    bars: tuple[Bars, ...] = ()
     order: tuple[tuple[str, tuple[int, ...]], ...] = ()  # of a mixture: rows of every part in each tenth of the file
     notes: tuple[str, ...] = ()

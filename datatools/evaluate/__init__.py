@@ -1,0 +1,1 @@
+"""What models are measured by: exam items, their answers, entities, overlap with references, and intervals."""
