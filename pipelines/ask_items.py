@@ -319,7 +319,6 @@ def write_output(
     summary: Summary,
     exams: Path | None = None,
     turned: Callable[[pa.Table], pa.Table] | None = None,
-    exams: Path | None = None,
 ) -> None:
     """The output and what stands beside it, out of the parts, rows `turned` into their form; fills the summary.
 
