@@ -45,6 +45,7 @@ def report(path: Path, out: Path, *beside: Path) -> Summary:
     if is_evaluation(path):
         tables, bars = evaluation_tables(paths)
         facts = replace(facts, name=" beside ".join(one.name for one in paths), tables=tables, bars=bars, samples=())
+        facts = replace(facts, counts={name: found for name, found in facts.counts.items() if name != "source"})
     text = page(facts)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:

@@ -166,3 +166,13 @@ def test_the_example_is_a_recipe_of_this_version() -> None:
     with contextlib.chdir(REPOSITORY):
         ended = here("run", "examples/recipe.toml", "--dry-run", "--json")
     assert ended.code == 0 and list(ended.summary["dry_run"]["stages"])[-1] == "score"
+
+
+def test_the_real_recipe_of_the_docs_is_one_of_this_version(tmp_path: Path) -> None:
+    text = (REPOSITORY / "docs/recipe.md").read_text(encoding="utf-8").partition("## A real one")[2]
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    (path := tmp_path / "real.toml").write_text("\n".join(lines), encoding="utf-8")
+    ended = here("run", path, "--dry-run", "--json")
+    stages = ended.summary["dry_run"]["stages"]
+    assert ended.code == 0 and list(stages)[0] == "corpus" and stages["dpo"]["why"] == "after sft, preferences"
+    assert "--base-url" in stages["pairs"]["command"] and "--base-url" not in stages["after"]["command"]
