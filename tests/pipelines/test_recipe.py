@@ -174,5 +174,5 @@ def test_the_real_recipe_of_the_docs_is_one_of_this_version(tmp_path: Path) -> N
     (path := tmp_path / "real.toml").write_text("\n".join(lines), encoding="utf-8")
     ended = here("run", path, "--dry-run", "--json")
     stages = ended.summary["dry_run"]["stages"]
-    assert ended.code == 0 and list(stages)[0] == "corpus" and stages["dpo"]["why"] == "after sft, preferences"
+    assert ended.code == 0 and next(iter(stages)) == "corpus" and stages["dpo"]["why"] == "after preferences, sft"
     assert "--base-url" in stages["pairs"]["command"] and "--base-url" not in stages["after"]["command"]
