@@ -9,6 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: $(VENV)/installed
 	$(BIN)/datatools unify examples/corpus --out sft.parquet --fresh
 	$(BIN)/datatools inspect sft.parquet --rows 3 --random --seed 3
+	@echo "next, from this folder to an evaluated model: $(BIN)/pip install -e '.[train]' -c constraints.txt && $(BIN)/datatools run examples/recipe.toml"
 
 test: $(VENV)/installed-dev lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"

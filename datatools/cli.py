@@ -1192,7 +1192,7 @@ def report(
     """Write what a job did as one HTML page."""
     from pipelines.report import report as job
 
-    return _report(job(files, out), as_json)
+    return _report(job(files[0], out, *files[1:]), as_json)
 
 
 @app.command()

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from datatools.clean.language import language as language_of
 from datatools.dedupe import decontaminate
 from datatools.evaluate.answers import LOGPROBS, NONE, Choice, choice_of
 from datatools.evaluate.exam_items import ExamItem, alike, exam_items
 from datatools.evaluate.scores import EXAM_COLUMNS, exam_lines, exam_scores
 from datatools.io.files import discover
 from datatools.io.read import read
+from datatools.io.rows import HAN
 from datatools.io.source import Fault, Note, ReadOptions
 from datatools.llm.errors import Failure
 from datatools.llm.request import Reply, Request
@@ -367,4 +367,4 @@ def _all_of(text: str, meta: Mapping[str, Any]) -> str:
 
 
 def _language(item: ExamItem) -> str:
-    return "zh" if language_of(item.text) in ("zh", "lzh") else "en"
+    return "zh" if HAN.search(item.text) else "en"  # a stem of numbers and names is too short to tell otherwise

@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from datatools.clean.language import language as language_of
 from datatools.evaluate.entities import CMEEE, Annotated, annotated, ner_lines, ner_scores
 from datatools.evaluate.entity_replies import Read, read_entities
 from datatools.io.atomic import parquet_writer
+from datatools.io.rows import HAN
 from datatools.llm.errors import Failure
 from datatools.llm.request import Request
 from datatools.llm.runner import Runner
@@ -179,4 +179,4 @@ def _given(texts: Sequence[Annotated], settings: NerSettings, out: Path, summary
 
 
 def _language(text: Annotated) -> str:
-    return "zh" if language_of(text.text) in ("zh", "lzh") else "en"
+    return "zh" if HAN.search(text.text) else "en"

@@ -225,6 +225,9 @@ def _stage(path: Path, name: str, table: Any, shared: Mapping[str, Any], verbs: 
         if isinstance(value, bool) != (kind == "flag"):
             raise ValueError(f"{place}: {key} must be {'true or false' if kind == 'flag' else 'a value'}")
         options[spelled] = value
+    asked = options.get("model") or options.get("judge")
+    if "base-url" not in map(_spelled, table) and (not asked or asked == "rules" or str(asked).startswith(IN_PROCESS)):
+        options.pop("base-url", None)  # a shared endpoint is for the stages that ask one
     missing = [one for one in shape.required if one != "out" and one not in options]
     if missing:
         raise ValueError(f"{place}: {verb} needs {', '.join(missing)}")

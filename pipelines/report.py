@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,8 +24,10 @@ class ReportSummary(Summary):
         return f"report: {self.rows_read:,} rows{left_out} → {self.output} in {self.seconds:.1f} s"
 
 
-def report(paths: Sequence[Path], out: Path) -> Summary:
-    """Write a page about the job that left a path (its `X.parquet` or `X.work`) to `out`, or about several evaluations.
+def report(path: Path, out: Path, *beside: Path) -> Summary:
+    """Write a page about the job that left `path` (its `X.parquet` or `X.work`) to `out`.
+
+    `beside` are further evaluations, which stand beside the first.
 
     Of the summary, `rows_read` are the rows of the job's output and `dropped` what its trace says.
     Raises ValueError for a file that is none of a job, or an `out` that would overwrite something else.
@@ -36,7 +37,7 @@ def report(paths: Sequence[Path], out: Path) -> Summary:
         raise ValueError(f"--out {out}: must end in .html")
     if out.is_dir():
         raise ValueError(f"--out {out}: is a folder, a file is needed")
-    path = paths[0]
+    paths = (path, *beside)
     if len(paths) > 1 and not all(is_evaluation(one) for one in paths):
         wrong = next(one for one in paths if not is_evaluation(one))
         raise ValueError(f"{wrong}: is no evaluation; only those stand side by side on a page")
@@ -44,6 +45,7 @@ def report(paths: Sequence[Path], out: Path) -> Summary:
     if is_evaluation(path):
         tables, bars = evaluation_tables(paths)
         facts = replace(facts, name=" beside ".join(one.name for one in paths), tables=tables, bars=bars, samples=())
+        facts = replace(facts, counts={name: found for name, found in facts.counts.items() if name != "source"})
     text = page(facts)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:
