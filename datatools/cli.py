@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from datatools.engine.choice import Engine
 
 # Settings of a recipe alone, which no flag could hold: `[curate.thresholds.zh]` with `too_short = 60`.
 TABLES = {"curate": ("thresholds",)}
@@ -65,6 +68,10 @@ Recipe = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes; all cores by default.", min=1)]
+EngineName = Annotated[str, typer.Option("--engine", help="Where units run: local, or ray for a cluster.")]
+RayAddress = Annotated[
+    str, typer.Option("--ray-address", help="auto, HOST:PORT or ray://HOST:PORT; local starts one here.")
+]
 Limit = Annotated[int | None, typer.Option("--limit", help="Read only so many documents or rows.")]
 Decontaminate = Annotated[
     list[str] | None, typer.Option("--decontaminate", help="File of exam items to keep out; repeatable.")
@@ -180,6 +187,8 @@ def unify(
         int, typer.Option("--passage-words", help="Length of a passage in other languages.")
     ] = 500,
     workers: Workers = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -196,7 +205,7 @@ def unify(
     values["prompts"] = str(prompts) if prompts else None
     values["curate"] = not no_curate
     values["decontaminate"] = tuple(decontaminate or ()) or None
-    values["workers"] = workers or os.cpu_count() or 1
+    values["engine"] = _engine(engine, workers, ray_address)
     settings, run = settings_from(values)
     return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
 
@@ -228,6 +237,8 @@ def curate(
     text_column: TextColumn = None,
     source_type: SourceType = None,
     workers: Workers = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -245,12 +256,12 @@ def curate(
     values["priority"] = tuple(name.strip() for name in priority.split(",")) if priority else None
     values["decontaminate"] = tuple(decontaminate or ()) or None
     settings = job.settings_from({**values, **context.meta.get("tables", {})})
-    progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
+    progress, where = Progress(quiet=quiet), _engine(engine, workers, ray_address)
     if reapply:
         if len(inputs) != 1:
             raise ValueError("--reapply: needs one INPUT, the work folder of a curate run")
-        return _report(job.reapply(Path(inputs[0]), out, settings, progress, workers=processes), as_json)
-    return _report(job.curate(inputs, out, settings, progress, workers=processes, fresh=fresh), as_json)
+        return _report(job.reapply(Path(inputs[0]), out, settings, progress, engine=where), as_json)
+    return _report(job.curate(inputs, out, settings, progress, engine=where, fresh=fresh), as_json)
 
 
 @app.command()
@@ -263,6 +274,8 @@ def prefer(
     ] = "rules",
     format: Annotated[str, typer.Option("--format", help="What trains on it: dpo, rm or kto.")] = "dpo",
     workers: Workers = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -278,8 +291,8 @@ def prefer(
 
     without_pandas()
     settings = PreferSettings(negatives=negatives, format=format, limit=limit, seed=seed)
-    processes = workers or os.cpu_count() or 1
-    return _report(job(file, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
+    where = _engine(engine, workers, ray_address)
+    return _report(job(file, out, settings, Progress(quiet=quiet), engine=where, fresh=fresh), as_json)
 
 
 @app.command()
@@ -412,6 +425,8 @@ def tcm(
     lexicon: Lexicon = None,
     decontaminate: Decontaminate = None,
     workers: Workers = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Annotated[int | None, typer.Option("--limit", help="Ask about only so many entities.")] = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -427,8 +442,8 @@ def tcm(
     for name in ("types", "tasks"):
         values[name] = tuple(word.strip() for word in values[name].split(",")) if values[name] else None
     values["decontaminate"] = tuple(decontaminate or ())
-    settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
-    return _report(job.tcm(graph, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
+    settings, where = job.settings_from(values), _engine(engine, workers, ray_address)
+    return _report(job.tcm(graph, out, settings, Progress(quiet=quiet), engine=where, fresh=fresh), as_json)
 
 
 @app.command()
@@ -439,6 +454,8 @@ def check(
     graph: Annotated[str | None, typer.Option("--graph", help="Graph that claims are held against.")] = None,
     lexicon: Lexicon = None,
     workers: Workers = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -451,8 +468,8 @@ def check(
     from datatools.report.progress import Progress
     from pipelines import check as job
 
-    settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
-    return _report(job.check(file, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
+    settings, where = job.settings_from(values), _engine(engine, workers, ray_address)
+    return _report(job.check(file, out, settings, Progress(quiet=quiet), engine=where, fresh=fresh), as_json)
 
 
 @app.command()
@@ -518,6 +535,13 @@ def journal(
     return 0
 
 
+def _engine(name: str, workers: int | None, address: str) -> Engine:
+    """The one place where a job is told where its units run."""
+    from datatools.engine.choice import Engine
+
+    return Engine(name, workers or os.cpu_count() or 1, address)
+
+
 def _report(summary: Any, as_json: bool) -> int:
     """Print the summary; its exit code, with one line where something failed."""
     if summary.failed:
@@ -577,6 +601,8 @@ def _explained(error: Exception) -> tuple[int, str]:
         return 2, f"{where}{error.strerror or error}; nothing half-written was left, the same line again goes on"
     if type(error).__name__ == "BrokenProcessPool":
         return 2, "a worker process died, most likely for want of memory; the same line with fewer --workers goes on"
+    if type(error).__module__.startswith("ray."):
+        return 2, f"the Ray cluster failed ({str(error).splitlines()[0][:200]}); the same line again goes on"
     return 1, f"a bug: {type(error).__name__}: {error}; --debug shows where"
 
 

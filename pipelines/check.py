@@ -20,6 +20,7 @@ import xxhash
 from datatools.checks.lexicon import shipped
 from datatools.checks.medical import Knowledge, check_conversation
 from datatools.clean.language import language as language_of
+from datatools.engine.choice import LOCAL, Engine
 from datatools.engine.local import run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
@@ -78,7 +79,7 @@ class CheckSettings:
 
 
 def check(
-    file: str, out: Path, settings: CheckSettings, progress: Progress, *, workers: int = 1, fresh: bool = False
+    file: str, out: Path, settings: CheckSettings, progress: Progress, *, engine: Engine = LOCAL, fresh: bool = False
 ) -> Summary:
     """Check every conversation of `file` and write it with `checks` and `flags` to `out`, in the same order.
 
@@ -94,12 +95,12 @@ def check(
         "inputs": {source.name: identities[source.path] for source in sources},
     }
     schema = _schema(sources)
-    with open_work(out, description, fresh=fresh) as work:
+    with open_work(out, description, fresh=fresh, engine=engine) as work:
         knowledge_of(settings)  # says what is wrong with a lexicon or a graph before anything is begun
         units = plan(parts, identities, f"check@{VERSION} {settings} {_digest(settings)}")
-        progress.say(f"check: {len(sources)} files, {len(units)} units, {workers} workers → {out}")
+        progress.say(f"check: {len(sources)} files, {len(units)} units, {engine} → {out}")
         streams = {"rows": schema, "trace": TRACE, "notes": NOTES}
-        finished, tally = _run(units, settings, work, streams, workers, progress)
+        finished, tally = _run(units, settings, work, streams, progress)
         keys = [unit.key for unit in finished]
         if not tally["rows_read"]:
             raise ValueError(nothing_readable([file], faults, work, keys))
@@ -115,7 +116,6 @@ def _run(
     settings: CheckSettings,
     work: Work,
     streams: Mapping[str, pa.Schema],
-    workers: int,
     progress: Progress,
 ) -> tuple[list[Unit], Counter[str]]:
     """The units that were run, in input order, and what they counted together."""
@@ -132,7 +132,7 @@ def _run(
             done.append(part)
         return done, tally
     with progress.bar("checking", len(units)) as bar:
-        for _, counted in run_units(check_unit, units, settings, work, streams, workers=workers):
+        for _, counted in run_units(check_unit, units, settings, work, streams):
             tally.update(counted)
             bar.advance(detail=f"{tally['rows_read']:,} conversations")
     return units, tally

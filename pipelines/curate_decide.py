@@ -22,6 +22,7 @@ from datatools.dedupe.against import Earlier, exact_known, index_corpus, near_kn
 from datatools.dedupe.near import Drops, Keep, Near, near_duplicates, priorities
 from datatools.dedupe.partitions import scratch
 from datatools.engine.parts import Parts
+from datatools.engine.work import Work
 from schemas.trace import TRACE
 
 EXCERPT = 200
@@ -82,8 +83,9 @@ class Decision:
         self.funnel.append([step, int(rows), int(np.count_nonzero(self.kept)), int(size), seconds])
 
 
-def decide_all(documents: Parts, settings: DecideSettings, folder: Path, workers: int) -> Decision:
-    """Which documents stay. `folder` is for sorting and indexes."""
+def decide_all(documents: Parts, settings: DecideSettings, work: Work) -> Decision:
+    """Which documents stay. The folder of `work` is for sorting and indexes."""
+    folder, workers = work.path, work.engine.workers
     decision = Decision(np.ones(len(documents), bool), documents.numbers("bytes"))
     steps: list[tuple[str, Callable[[], None]]] = [("rules", lambda: _rules(documents, settings, decision))]
     if settings.leaks:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from datatools.corrupt.corrupt import Corruption, corruptions
+from datatools.engine.choice import LOCAL, Engine
 from datatools.engine.local import get_ready, run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
@@ -58,7 +59,13 @@ class PreferSettings:
 
 
 def prefer(
-    file: Path, out: Path, settings: PreferSettings, progress: Progress, *, workers: int = 1, fresh: bool = False
+    file: Path,
+    out: Path,
+    settings: PreferSettings,
+    progress: Progress,
+    *,
+    engine: Engine = LOCAL,
+    fresh: bool = False,
 ) -> Summary:
     """Write preference pairs made of the conversations in `file` to `out`; raises ValueError for what cannot work."""
     began = time.monotonic()
@@ -66,15 +73,15 @@ def prefer(
     source, name = Source(str(file), file.name, "parquet"), identity(str(file))
     # How many rows a range may still read depends on those before it: with a limit there is one.
     parts = sized_parts([source]) if settings.limit is None else [(source, 0)]
-    get_ready([__name__], parts, workers)
+    get_ready([__name__], parts, engine)
     description = {"command": "prefer", "settings": asdict(settings), "inputs": {file.name: name}}
     summary = Summary("prefer", [str(file)])
-    with open_work(out, description, fresh=fresh) as work:
+    with open_work(out, description, fresh=fresh, engine=engine) as work:
         units = plan(parts, {str(file): name}, f"prefer@{VERSION} {settings}")
-        progress.say(f"prefer: {len(units)} units, {workers} workers → {out}")
+        progress.say(f"prefer: {len(units)} units, {engine} → {out}")
         tally: Counter[str] = Counter()
         with progress.bar("corrupting", len(units)) as bar:
-            for _, counted in run_units(prefer_unit, units, settings, work, STREAMS, workers=workers):
+            for _, counted in run_units(prefer_unit, units, settings, work, STREAMS):
                 tally.update(counted)
                 bar.advance()
         summary.rows_read, summary.work = tally["rows_read"], str(work.path)

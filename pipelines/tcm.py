@@ -19,6 +19,7 @@ import xxhash
 
 from datatools.checks.lexicon import shipped
 from datatools.checks.medical import Knowledge, check_conversation
+from datatools.engine.choice import LOCAL, Engine
 from datatools.engine.local import run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity
@@ -91,7 +92,7 @@ class Loaded(NamedTuple):
 
 
 def tcm(
-    graph: str, out: Path, settings: TcmSettings, progress: Progress, *, workers: int = 1, fresh: bool = False
+    graph: str, out: Path, settings: TcmSettings, progress: Progress, *, engine: Engine = LOCAL, fresh: bool = False
 ) -> Summary:
     """Make questions by rules from the graph in a file or folder, and write them to `out`.
 
@@ -105,16 +106,16 @@ def tcm(
     digest = _digest(identities, settings)
     loaded = load(graph, settings.lexicon, digest)
     chosen = chosen_entities(loaded.facts, settings)
-    with open_work(out, description, fresh=fresh) as work:
+    with open_work(out, description, fresh=fresh, engine=engine) as work:
         for note in loaded.graph.notes:
             progress.say(note)
         counts = ", ".join(f"{LABELS.get(type_, type_)} {len(names):,}" for type_, names in chosen.items())
-        progress.say(f"tcm: {len(loaded.graph.triples):,} triples → {counts}; {workers} workers → {out}")
+        progress.say(f"tcm: {len(loaded.graph.triples):,} triples → {counts}; {engine} → {out}")
         entities = sum(map(len, chosen.values()))
         units = _units(graph, entities, digest)
         job = (graph, digest, settings)
         with progress.bar("asking", len(units)) as bar:
-            for _, counted in run_units(questions_of, units, job, work, _STREAMS, workers=workers):
+            for _, counted in run_units(questions_of, units, job, work, _STREAMS):
                 bar.advance(detail=f"{counted['made']:,} questions")
         summary = Summary("tcm", [graph], rows_read=len(loaded.graph.triples), work=str(work.path), unit="triples")
         report = _write(work, [unit.key for unit in units], settings, out, summary, progress)

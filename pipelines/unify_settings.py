@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from datatools.engine.choice import LOCAL, Engine
 from pipelines.ask_run import AskRun
 from schemas.document import SOURCE_TYPES
 
@@ -61,7 +62,7 @@ class UnifySettings:
 class UnifyRun(AskRun):
     """How the work is done: nothing here changes a byte of the output."""
 
-    workers: int = 1
+    engine: Engine = LOCAL
     dry_run: bool = False
     pilot: int | None = None  # passages that a dry run asks about
 
