@@ -11,9 +11,11 @@ import gc
 import logging
 import os
 import socket
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +28,7 @@ from datatools.engine.choice import Engine
 from datatools.engine.startup import without_pandas
 from datatools.engine.units import Unit
 from datatools.engine.work import Work
+from datatools.io.atomic import remove_leftovers
 
 if TYPE_CHECKING:
     from datatools.engine.local import UnitFunction
@@ -43,6 +46,7 @@ class Cluster:
     """A connection to Ray, which `shutdown` ends where it was made here."""
 
     own: bool
+    _open: ExitStack = field(default_factory=ExitStack)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -50,6 +54,7 @@ class Cluster:
 
         if self.own:
             ray.shutdown()
+        self._open.close()
 
     @property
     def cpus(self) -> int:
@@ -94,7 +99,10 @@ def connect(engine: Engine) -> Cluster:
         raise ValueError(
             f"--ray-address {engine.address}: no Ray cluster there ({str(error).splitlines()[0]}); {hint}"
         ) from error
-    return Cluster(own=True)
+    cluster = Cluster(own=True)
+    # What Ray says of lost workers it prints, and stdout is the job's: with --json it is one object.
+    cluster._open.enter_context(redirect_stdout(sys.stderr))
+    return cluster
 
 
 def run_on_ray(
@@ -157,6 +165,8 @@ def run_on_ray(
         for reference in running:
             ray.cancel(reference, force=True)
         raise
+    if work.again:  # nobody writes any more: what is unfinished was begun by workers that are gone
+        remove_leftovers(work.parts)
 
 
 def joined(work: Work) -> Cluster:
