@@ -25,7 +25,7 @@ import xxhash
 
 from datatools.clean.lexicon import lexicon
 from datatools.clean.rules import rules_from
-from datatools.dedupe import exact_disk
+from datatools.dedupe import exact_disk, spread
 from datatools.dedupe.boilerplate import PARAGRAPH, Boilerplate, find_boilerplate, paragraph_keys
 from datatools.dedupe.near import Keep, Near, load_compiled
 from datatools.engine.choice import LOCAL, Engine
@@ -335,16 +335,21 @@ def _boilerplate(documents: Parts, paragraphs: Parts, work: Work, limits: Boiler
     """Keys of boilerplate paragraphs, counted over documents that are no exact copies of one another."""
     count = len(documents)
     first = np.ones(count, bool)
-    for numbers, _ in exact_disk.duplicates(
-        (keys for _, keys in documents.key_batches("key")), count, work.path / "copies"
-    ):
-        first[numbers] = False
+    if work.engine.spreads:
+        first[spread.exact(spread.corpus_of(documents, work), count, work)[0]] = False
+    else:
+        for numbers, _ in exact_disk.duplicates(
+            (keys for _, keys in documents.key_batches("key")), count, work.path / "copies"
+        ):
+            first[numbers] = False
     groups: Counter[int] = Counter()
     for start, table in documents.blocks(["source"]):
         sources = table["source"].filter(pa.array(first[start : start + table.num_rows]))
         for source, number in _counts(sources).items():
             ((group, _),) = paragraph_keys([""], [source])[1].items()
             groups[group] += number
+    if work.engine.spreads:
+        return spread.boilerplate(spread.corpus_of(documents, work, first), groups, len(paragraphs), work, limits)
     return find_boilerplate(
         _records(paragraphs, documents, first), groups, len(paragraphs), work.path / "paragraphs", limits
     )
