@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -85,6 +86,11 @@ def work_path(out: Path) -> Path:
     >>> work_path(Path("runs/sft.parquet")).as_posix()
     'runs/sft.work'
     """
+    if re.match(r"[a-z][a-z0-9]+:/", str(out)):  # of `s3://` Path leaves one slash
+        raise ValueError(
+            f"--out {out}: is an address of object storage; parts, manifest and journal need a file system "
+            "(a local or a shared folder, or the bucket mounted as one); copy the output there afterwards"
+        )
     if out.suffix != ".parquet":
         raise ValueError(f"--out {out}: must end in .parquet (`datatools export` turns it into JSONL afterwards)")
     if out.is_dir():
