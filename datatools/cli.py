@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from datatools.engine.choice import Engine
 
 # Settings of a recipe alone, which no flag could hold: `[curate.thresholds.zh]` with `too_short = 60`.
 TABLES = {"curate": ("thresholds",), "mix": ("sources",), "train": ("set",)}
@@ -66,6 +69,10 @@ Recipe = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes; all cores by default.", min=1)]
+EngineName = Annotated[str, typer.Option("--engine", help="Where units run: local, or ray for a cluster.")]
+RayAddress = Annotated[
+    str, typer.Option("--ray-address", help="auto, HOST:PORT or ray://HOST:PORT; local starts one here.")
+]
 Limit = Annotated[int | None, typer.Option("--limit", help="Read only so many documents or rows.")]
 Decontaminate = Annotated[
     list[str] | None, typer.Option("--decontaminate", help="File of exam items to keep out; repeatable.")
@@ -203,6 +210,8 @@ def unify(
         int, typer.Option("--passage-words", help="Length of a passage in other languages.")
     ] = 500,
     workers: Workers = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -219,7 +228,7 @@ def unify(
     values["prompts"] = str(prompts) if prompts else None
     values["curate"] = not no_curate
     values["decontaminate"] = tuple(decontaminate or ()) or None
-    values["workers"] = workers or os.cpu_count() or 1
+    values["engine"] = _engine(engine, workers, ray_address)
     settings, run = settings_from(values)
     return _report(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
 
@@ -251,6 +260,8 @@ def curate(
     text_column: TextColumn = None,
     source_type: SourceType = None,
     workers: Workers = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -268,12 +279,12 @@ def curate(
     values["priority"] = tuple(name.strip() for name in priority.split(",")) if priority else None
     values["decontaminate"] = tuple(decontaminate or ()) or None
     settings = job.settings_from({**values, **context.meta.get("tables", {})})
-    progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
+    progress, where = Progress(quiet=quiet), _engine(engine, workers, ray_address)
     if reapply:
         if len(inputs) != 1:
             raise ValueError("--reapply: needs one INPUT, the work folder of a curate run")
-        return _report(job.reapply(Path(inputs[0]), out, settings, progress, workers=processes), as_json)
-    return _report(job.curate(inputs, out, settings, progress, workers=processes, fresh=fresh), as_json)
+        return _report(job.reapply(Path(inputs[0]), out, settings, progress, engine=where), as_json)
+    return _report(job.curate(inputs, out, settings, progress, engine=where, fresh=fresh), as_json)
 
 
 @app.command()
@@ -322,6 +333,8 @@ def prefer(
     prompts: Prompts = None,
     decontaminate: Decontaminate = None,
     workers: Workers = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -348,8 +361,8 @@ def prefer(
     values["decontaminate"] = tuple(decontaminate or ())
     values["prompts"] = str(prompts) if prompts else None
     settings, run = taken(PreferSettings, values), taken(AskRun, values)
-    processes = workers or os.cpu_count() or 1
-    return _report(job(file, out, settings, run, Progress(quiet=quiet), workers=processes), as_json)
+    where = _engine(engine, workers, ray_address)
+    return _report(job(file, out, settings, run, Progress(quiet=quiet), engine=where), as_json)
 
 
 @app.command()
@@ -510,6 +523,8 @@ def tcm(
     prompts: Prompts = None,
     decontaminate: Decontaminate = None,
     workers: Workers = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Annotated[int | None, typer.Option("--limit", help="Ask about only so many entities.")] = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -536,8 +551,8 @@ def tcm(
         return _report(tcm_ask(graph, out, asked, run, Progress(quiet=quiet)), as_json)
     if dry_run or pilot is not None:
         raise ValueError("--dry-run, --pilot: need --model NAME; the rules cost nothing")
-    settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
-    return _report(job.tcm(graph, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
+    settings, where = job.settings_from(values), _engine(engine, workers, ray_address)
+    return _report(job.tcm(graph, out, settings, Progress(quiet=quiet), engine=where, fresh=fresh), as_json)
 
 
 @app.command()
@@ -548,6 +563,8 @@ def check(
     graph: Annotated[str | None, typer.Option("--graph", help="Graph that claims are held against.")] = None,
     lexicon: Lexicon = None,
     workers: Workers = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -560,8 +577,8 @@ def check(
     from datatools.report.progress import Progress
     from pipelines import check as job
 
-    settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
-    return _report(job.check(file, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
+    settings, where = job.settings_from(values), _engine(engine, workers, ray_address)
+    return _report(job.check(file, out, settings, Progress(quiet=quiet), engine=where, fresh=fresh), as_json)
 
 
 @app.command()
@@ -1214,6 +1231,13 @@ def journal(
     return 0
 
 
+def _engine(name: str, workers: int | None, address: str) -> Engine:
+    """The one place where a job is told where its units run."""
+    from datatools.engine.choice import Engine
+
+    return Engine(name, workers or os.cpu_count() or 1, address)
+
+
 def _report(summary: Any, as_json: bool) -> int:
     """Print the summary; its exit code, with one line where something failed."""
     if summary.failed:
@@ -1274,6 +1298,8 @@ def _explained(error: Exception) -> tuple[int, str]:
         return 2, f"{where}{error.strerror or error}; nothing half-written was left, the same line again goes on"
     if type(error).__name__ == "BrokenProcessPool":
         return 2, "a worker process died, most likely for want of memory; the same line with fewer --workers goes on"
+    if type(error).__module__.startswith("ray."):
+        return 2, f"the Ray cluster failed ({str(error).splitlines()[0][:200]}); the same line again goes on"
     return 1, f"a bug: {type(error).__name__}: {error}; --debug shows where"
 
 

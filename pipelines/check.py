@@ -19,6 +19,7 @@ import xxhash
 
 from datatools.checks.lexicon import Lexicon, shipped
 from datatools.checks.medical import Knowledge, check_conversation
+from datatools.engine.choice import LOCAL, Engine
 from datatools.engine.local import run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
@@ -63,7 +64,7 @@ class CheckSettings:
 
 
 def check(
-    file: str, out: Path, settings: CheckSettings, progress: Progress, *, workers: int = 1, fresh: bool = False
+    file: str, out: Path, settings: CheckSettings, progress: Progress, *, engine: Engine = LOCAL, fresh: bool = False
 ) -> Summary:
     """Check every conversation of `file` and write it with `checks` and `flags` to `out`, in the same order.
 
@@ -79,12 +80,12 @@ def check(
         "inputs": {source.name: identities[source.path] for source in sources},
     }
     schema = _schema(sources)
-    with open_work(out, description, fresh=fresh) as work:
+    with open_work(out, description, fresh=fresh, engine=engine) as work:
         knowledge_of(settings)  # says what is wrong with a lexicon or a graph before anything is begun
         units = plan(parts, identities, f"check@{VERSION} {settings} {digest(settings)}")
-        progress.say(f"check: {len(sources)} files, {len(units)} units, {workers} workers → {out}")
+        progress.say(f"check: {len(sources)} files, {len(units)} units, {engine} → {out}")
         streams = {"rows": schema, "trace": TRACE, "notes": NOTES}
-        finished, tally = _run(units, settings, work, streams, workers, progress)
+        finished, tally = _run(units, settings, work, streams, progress)
         keys = [unit.key for unit in finished]
         if not tally["rows_read"]:
             raise ValueError(nothing_readable([file], faults, work, keys))
@@ -100,7 +101,6 @@ def _run(
     settings: CheckSettings,
     work: Work,
     streams: Mapping[str, pa.Schema],
-    workers: int,
     progress: Progress,
 ) -> tuple[list[Unit], Counter[str]]:
     """The units that were run, in input order, and what they counted together."""
@@ -117,7 +117,7 @@ def _run(
             done.append(part)
         return done, tally
     with progress.bar("checking", len(units)) as bar:
-        for _, counted in run_units(check_unit, units, settings, work, streams, workers=workers):
+        for _, counted in run_units(check_unit, units, settings, work, streams):
             tally.update(counted)
             bar.advance(detail=f"{tally['rows_read']:,} conversations")
     return units, tally

@@ -25,9 +25,10 @@ import xxhash
 
 from datatools.clean.lexicon import lexicon
 from datatools.clean.rules import rules_from
-from datatools.dedupe import exact_disk
+from datatools.dedupe import exact_disk, spread
 from datatools.dedupe.boilerplate import PARAGRAPH, Boilerplate, find_boilerplate, paragraph_keys
 from datatools.dedupe.near import Keep, Near, load_compiled
+from datatools.engine.choice import LOCAL, Engine
 from datatools.engine.local import get_ready, run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
@@ -50,7 +51,15 @@ from pipelines.curate_measure import (
     strip_unit,
     stripped_key,
 )
-from pipelines.inputs import FAULT_CLASSES, companions, nothing_readable, say_notes, sized_parts, sources_of
+from pipelines.inputs import (
+    FAULT_CLASSES,
+    companions,
+    nothing_readable,
+    say_again,
+    say_notes,
+    sized_parts,
+    sources_of,
+)
 from pipelines.leaks import digest_of, exam_index
 from schemas.document import DOCUMENT, SOURCE_TYPES
 from schemas.trace import TRACE
@@ -108,7 +117,7 @@ def curate(
     settings: CurateSettings,
     progress: Progress,
     *,
-    workers: int = 1,
+    engine: Engine = LOCAL,
     fresh: bool = False,
 ) -> Summary:
     """Clean, measure, filter and deduplicate documents into one parquet at `out`.
@@ -121,22 +130,23 @@ def curate(
     measure = measure_settings(settings, work_path(out), progress)
     sources, faults = sources_of(inputs, out)
     parts = sized_parts(sources)
-    get_ready([READY], parts, workers)
+    get_ready([READY], parts, engine)
     identities = {source.path: identity(source.path) for source in sources}
     description = {
         "command": "curate",
         "settings": _plain(settings),
         "inputs": {source.name: identities[source.path] for source in sources},
     }
-    with open_work(out, description, fresh=fresh) as work:
+    with open_work(out, description, fresh=fresh, engine=engine) as work:
         _remove_leftovers(work.path)
         units = plan(parts, identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
-        progress.say(f"curate: {len(sources)} files, {len(units)} units, {workers} workers → {out}")
+        progress.say(f"curate: {len(sources)} files, {len(units)} units, {engine} → {out}")
         with ThreadPoolExecutor(1) as background:
             if settings.near:  # while the workers measure, this process has nothing else to do
                 background.submit(load_compiled)
-            found = measured(units, measure, settings, work, workers, progress)
-        work.close_pool()  # what is left is done here: the workers' memory is free for it
+            found = measured(units, measure, settings, work, progress)
+        if not engine.spreads:
+            work.close_pool()  # what is left is done here: the workers' memory is free for it
         note_measured(work, found, measure, settings, faults)
         if not found.tally["rows_read"]:
             sentence = nothing_readable(inputs, faults, work, found.keys)
@@ -144,7 +154,8 @@ def curate(
             raise ValueError(sentence)
         say_notes(work, [measured_key(key) for key in found.keys], progress)
         summary = Summary("curate", list(inputs), rows_read=found.tally["rows_read"], work=str(work.path))
-        write(work, found, decide, settings, faults, out, summary, workers)
+        write(work, found, decide, settings, faults, out, summary)
+        say_again(work, progress)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 
@@ -170,7 +181,9 @@ def _remove_leftovers(folder: Path) -> None:
         remove_leftovers(place)
 
 
-def reapply(work_folder: Path, out: Path, settings: CurateSettings, progress: Progress, *, workers: int = 1) -> Summary:
+def reapply(
+    work_folder: Path, out: Path, settings: CurateSettings, progress: Progress, *, engine: Engine = LOCAL
+) -> Summary:
     """Decide anew on what a curate run measured, with other thresholds; nothing is read or measured again.
 
     Raises ValueError when the folder holds no finished measurement, or for settings that would need a new one.
@@ -178,7 +191,7 @@ def reapply(work_folder: Path, out: Path, settings: CurateSettings, progress: Pr
     began = time.monotonic()
     work_path(out)
     _check_against(settings.against, out)
-    with reopen_work(work_folder) as work:
+    with reopen_work(work_folder, engine) as work:
         then = _noted(work)
         measure = MeasureSettings(**then["measure"])
         _refuse_new_measuring(settings, then["settings"], measure)
@@ -188,7 +201,8 @@ def reapply(work_folder: Path, out: Path, settings: CurateSettings, progress: Pr
         summary = Summary("curate", [str(work_folder)], rows_read=found.tally["rows_read"], work=str(work_folder))
         progress.say(f"curate: {len(found.keys)} measured units of {work_folder} → {out}")
         out.parent.mkdir(parents=True, exist_ok=True)
-        write(work, found, decide, settings, faults, out, summary, workers)
+        write(work, found, decide, settings, faults, out, summary)
+        say_again(work, progress)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 
@@ -250,31 +264,30 @@ def measured(
     measure: MeasureSettings,
     settings: CurateSettings,
     work: Work,
-    workers: int,
     progress: Progress,
 ) -> Measured:
     """Measure the documents of all units, and take out their boilerplate."""
     resumed = bool(work.units)
     began = time.monotonic()
-    finished, tally = _run(units, measure, settings.limit, work, workers, progress)
+    finished, tally = _run(units, measure, settings.limit, work, progress)
     keys = [unit.key for unit in finished]
     seconds: dict[str, float | None] = {**steps_of(time.monotonic() - began, tally)}
     if resumed:
         seconds = dict.fromkeys(seconds)
     if settings.boilerplate and tally["rows_read"]:
         began = time.monotonic()
-        keys = _stripped(finished, keys, measure, work, workers, progress, tally)
+        keys = _stripped(finished, keys, measure, work, progress, tally)
         seconds["boilerplate"] = None if resumed else round(time.monotonic() - began, 3)
     return Measured(keys, tally, seconds)
 
 
 def _run(
-    units: list[Unit], measure: MeasureSettings, limit: int | None, work: Work, workers: int, progress: Progress
+    units: list[Unit], measure: MeasureSettings, limit: int | None, work: Work, progress: Progress
 ) -> tuple[list[Unit], Counter[str]]:
     tally: Counter[str] = Counter()
     if limit is None:
         with progress.bar("measuring", len(units)) as bar:
-            for _, counted in run_units(measure_unit, units, measure, work, streams(measure), workers=workers):
+            for _, counted in run_units(measure_unit, units, measure, work, streams(measure)):
                 tally.update(counted)
                 bar.advance(detail=f"{tally['rows_read']:,} documents, {tally['bytes'] / 1e6:,.0f} MB")
         return units, tally
@@ -295,7 +308,6 @@ def _stripped(
     keys: list[str],
     measure: MeasureSettings,
     work: Work,
-    workers: int,
     progress: Progress,
     tally: Counter[str],
 ) -> list[str]:
@@ -313,7 +325,7 @@ def _stripped(
     settings = StripSettings(measure, str(work.path), str(path), limits)
     schemas = {"documents": streams(measure)["documents"]}
     with progress.bar("removing boilerplate", len(again)) as bar:
-        for _, counted in run_units(strip_unit, again, settings, work, schemas, workers=workers):
+        for _, counted in run_units(strip_unit, again, settings, work, schemas):
             tally.update(counted)
             bar.advance()
     return [unit.key for unit in again]
@@ -323,16 +335,21 @@ def _boilerplate(documents: Parts, paragraphs: Parts, work: Work, limits: Boiler
     """Keys of boilerplate paragraphs, counted over documents that are no exact copies of one another."""
     count = len(documents)
     first = np.ones(count, bool)
-    for numbers, _ in exact_disk.duplicates(
-        (keys for _, keys in documents.key_batches("key")), count, work.path / "copies"
-    ):
-        first[numbers] = False
+    if work.engine.spreads:
+        first[spread.exact(spread.corpus_of(documents, work), count, work)[0]] = False
+    else:
+        for numbers, _ in exact_disk.duplicates(
+            (keys for _, keys in documents.key_batches("key")), count, work.path / "copies"
+        ):
+            first[numbers] = False
     groups: Counter[int] = Counter()
     for start, table in documents.blocks(["source"]):
         sources = table["source"].filter(pa.array(first[start : start + table.num_rows]))
         for source, number in _counts(sources).items():
             ((group, _),) = paragraph_keys([""], [source])[1].items()
             groups[group] += number
+    if work.engine.spreads:
+        return spread.boilerplate(spread.corpus_of(documents, work, first), groups, len(paragraphs), work, limits)
     return find_boilerplate(
         _records(paragraphs, documents, first), groups, len(paragraphs), work.path / "paragraphs", limits
     )
@@ -356,7 +373,6 @@ def write(
     faults: Sequence[Fault],
     out: Path,
     summary: Summary,
-    workers: int,
 ) -> None:
     """Decide on the measured documents and write what stays, its trace, and the facts for the report."""
     documents = Parts(work, found.keys, "documents")
@@ -364,7 +380,7 @@ def write(
     trace_path, _ = companions(out)
     with parquet_writer(trace_path, TRACE) as trace:
         rules = _write_faults(work, read, faults, trace, summary)
-        decision = decide_all(documents, decide, work.path, workers)
+        decision = decide_all(documents, decide, work)
         with decision.timed("writing"):
             summary.rows_written = _write_decided(documents, decision, settings, out, work.path, trace)
     summary.dropped = dict(sorted((rules + decision.dropped).items()))

@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datatools.clean.rules import TEXTS, Rule, columns_of, failures, trace_of
-from datatools.dedupe import exact_disk
+from datatools.dedupe import exact_disk, spread, spread_near
 from datatools.dedupe.against import Earlier, exact_known, index_corpus, near_known
 from datatools.dedupe.near import Drops, Keep, Near, near_duplicates, priorities
 from datatools.dedupe.partitions import scratch
 from datatools.engine.parts import Parts
+from datatools.engine.work import Work
 from schemas.trace import TRACE
 
 EXCERPT = 200
@@ -82,17 +83,18 @@ class Decision:
         self.funnel.append([step, int(rows), int(np.count_nonzero(self.kept)), int(size), seconds])
 
 
-def decide_all(documents: Parts, settings: DecideSettings, folder: Path, workers: int) -> Decision:
-    """Which documents stay. `folder` is for sorting and indexes."""
+def decide_all(documents: Parts, settings: DecideSettings, work: Work) -> Decision:
+    """Which documents stay. The folder of `work` is for sorting and indexes."""
+    folder, workers = work.path, work.engine.workers
     decision = Decision(np.ones(len(documents), bool), documents.numbers("bytes"))
     steps: list[tuple[str, Callable[[], None]]] = [("rules", lambda: _rules(documents, settings, decision))]
     if settings.leaks:
         steps.append(("decontaminate", lambda: _leaks(documents, settings, decision)))
     earlier = _earlier(settings, folder, workers)
     if settings.exact:
-        steps.append(("exact", lambda: _exact(documents, settings, earlier, folder, decision)))
+        steps.append(("exact", lambda: _exact(documents, settings, earlier, work, decision)))
     if settings.near:
-        steps.append(("near", lambda: _near(documents, settings, earlier, folder, decision, workers)))
+        steps.append(("near", lambda: _near(documents, settings, earlier, work, decision)))
     for name, step in steps:
         with decision.timed(name):
             step()
@@ -203,9 +205,8 @@ def _leaks(documents: Parts, settings: DecideSettings, decision: Decision) -> No
     decision.drop(Dropped(numbers, ("id", "source", *LEAK), described), counts)
 
 
-def _exact(
-    documents: Parts, settings: DecideSettings, earlier: Earlier | None, folder: Path, decision: Decision
-) -> None:
+def _exact(documents: Parts, settings: DecideSettings, earlier: Earlier | None, work: Work, decision: Decision) -> None:
+    folder = work.path
     among = np.flatnonzero(decision.kept)
     if earlier is not None:
         known = exact_known(earlier, _keys(documents, decision.kept), len(among), folder / "known")
@@ -213,6 +214,10 @@ def _exact(
         _like(documents, known, "already_known", "exact", decision, earlier)
         among = np.flatnonzero(decision.kept)
     ranks = _priorities(documents, settings)
+    if work.engine.spreads:
+        numbers, firsts = spread.exact(spread.corpus_of(documents, work, decision.kept, ranks), len(documents), work)
+        _like(documents, Drops(numbers, firsts, np.ones(len(numbers))), "exact_duplicate", "exact", decision)
+        return
     chosen = None if ranks is None else ranks[among]
     keys = _keys(documents, decision.kept)
     found = list(exact_disk.duplicates(keys, len(among), folder / "exact", ranks=chosen))
@@ -227,18 +232,20 @@ def _near(
     documents: Parts,
     settings: DecideSettings,
     earlier: Earlier | None,
-    folder: Path,
+    work: Work,
     decision: Decision,
-    workers: int,
 ) -> None:
     assert settings.near is not None
     arguments: dict[str, Any] = {
         "priorities": _priorities(documents, settings),
         "among": decision.kept.copy(),
-        "workers": workers,
+        "workers": work.engine.workers,
     }
-    bands, texts, count = documents.blocks, documents.batches, len(documents)
-    if earlier is None:
+    folder, bands, texts, count = work.path, documents.blocks, documents.batches, len(documents)
+    if earlier is None and work.engine.spreads:
+        corpus = spread.corpus_of(documents, work, decision.kept, arguments["priorities"])
+        own = spread_near.near(corpus, count, work, settings.near)
+    elif earlier is None:
         own = near_duplicates(bands, texts, count, folder / "near", settings.near, **arguments)
     else:
         known, own = near_known(earlier, bands, texts, count, folder / "near", settings.near, **arguments)

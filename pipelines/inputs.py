@@ -67,6 +67,13 @@ def nothing_readable(
     return f"{', '.join(inputs)}: nothing readable there ({counts or 'no files'}{example})"
 
 
+def say_again(work: Work, progress: Progress) -> None:
+    """One line about units that had to be run again."""
+    if work.again:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(work.again.items()))
+        progress.say(f"{sum(work.again.values())} units were run again ({reasons})")
+
+
 def say_notes(work: Work, keys: Sequence[str], progress: Progress) -> None:
     """Which column is the text, and the like: one line a sentence, with the number of files it holds for."""
     sources: dict[str, list[str]] = {}

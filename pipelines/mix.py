@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datatools.dedupe.partitions import scratch
+from datatools.engine.choice import Engine
 from datatools.engine.local import get_ready, run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
@@ -99,7 +100,7 @@ def mix(settings: MixSettings, out: Path, progress: Progress, *, workers: int = 
     names = {str(path): f"{part.name}/{path.name}" for part, paths in zip(parts, files, strict=True) for path in paths}
     identities = {path: identity(path) for path in rows}
     sized = sized_parts([Source(path, names[path], "parquet") for path in rows])
-    get_ready([__name__], sized, workers)
+    get_ready([__name__], sized, Engine(workers=workers))
     stated = {part.name: part.options() for part in parts}
     description = {
         "command": "mix",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datatools.engine.choice import LOCAL, Engine
 from datatools.io.source import Fault, Source
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
@@ -34,7 +35,7 @@ GREEDY = "a model in this process is greedy without --temperature: all its candi
 
 
 def prefer(
-    file: str, out: Path, settings: PreferSettings, run: AskRun, progress: Progress, *, workers: int = 1
+    file: str, out: Path, settings: PreferSettings, run: AskRun, progress: Progress, *, engine: Engine = LOCAL
 ) -> Summary:
     """Write preference pairs made of the conversations in `file` to `out`; returns what was done.
 
@@ -48,7 +49,7 @@ def prefer(
     else:
         if run.estimates or run.budget is not None:
             raise ValueError("--dry-run, --pilot, --budget: need --model NAME; corruptions by rules cost nothing")
-        summary = corrupted(file, sources, faults, out, settings, knowing, run.fresh, progress, workers)
+        summary = corrupted(file, sources, faults, out, settings, knowing, run.fresh, progress, engine)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 

@@ -18,6 +18,7 @@ import xxhash
 
 from datatools.corrupt.corrupt import Corrupt, Corruption, corruptions
 from datatools.corrupt.formulas import Formulas
+from datatools.engine.choice import Engine
 from datatools.engine.local import get_ready, run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
@@ -68,21 +69,21 @@ def corrupted(
     knowing: CheckSettings,
     fresh: bool,
     progress: Progress,
-    workers: int,
+    engine: Engine,
 ) -> Summary:
     # How many rows a range may still read depends on those before it: with a limit there is one.
     parts = sized_parts(sources) if settings.limit is None else [(source, 0) for source in sources]
-    get_ready([__name__], parts, workers)
+    get_ready([__name__], parts, engine)
     summary = Summary("prefer", [file], unit="conversations")
     identities = {source.path: identity(source.path) for source in sources}
-    with open_work(out, description(sources, settings, knowing), fresh=fresh) as work:
+    with open_work(out, description(sources, settings, knowing), fresh=fresh, engine=engine) as work:
         exams = exam_index(settings.decontaminate, work.path, progress)
         more_kinds(knowing)  # says what is wrong with a graph before anything is begun
         units = plan(parts, identities, f"prefer@{VERSION} {settings} {digest(knowing)}")
-        progress.say(f"prefer: {len(units)} units, {workers} workers → {out}")
+        progress.say(f"prefer: {len(units)} units, {engine} → {out}")
         tally: Counter[str] = Counter()
         with progress.bar("corrupting", len(units)) as bar:
-            for _, counted in run_units(prefer_unit, units, settings, work, STREAMS, workers=workers):
+            for _, counted in run_units(prefer_unit, units, settings, work, STREAMS):
                 tally.update(counted)
                 bar.advance()
         keys = [unit.key for unit in units]

@@ -17,6 +17,7 @@ import pyarrow as pa
 import xxhash
 
 from datatools.checks.medical import Knowledge, check_conversation
+from datatools.engine.choice import LOCAL, Engine
 from datatools.engine.local import run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity
@@ -77,7 +78,7 @@ class TcmSettings:
 
 
 def tcm(
-    graph: str, out: Path, settings: TcmSettings, progress: Progress, *, workers: int = 1, fresh: bool = False
+    graph: str, out: Path, settings: TcmSettings, progress: Progress, *, engine: Engine = LOCAL, fresh: bool = False
 ) -> Summary:
     """Make questions by rules from the graph in a file or folder, and write them to `out`.
 
@@ -91,16 +92,16 @@ def tcm(
     digest = digest_of_graph(identities, _plain(settings), settings.lexicon)
     loaded = load(graph, settings.lexicon, digest)
     chosen = _chosen(loaded, settings)
-    with open_work(out, description, fresh=fresh) as work:
+    with open_work(out, description, fresh=fresh, engine=engine) as work:
         for note in loaded.graph.notes:
             progress.say(note)
         triples = len(loaded.graph.triples)
-        progress.say(f"tcm: {triples:,} triples → {counts_of(chosen)}; {workers} workers → {out}")
+        progress.say(f"tcm: {triples:,} triples → {counts_of(chosen)}; {engine} → {out}")
         entities = sum(map(len, chosen.values()))
         units = _units(graph, entities, digest)
         job = (graph, digest, settings)
         with progress.bar("asking", len(units)) as bar:
-            for _, counted in run_units(questions_of, units, job, work, _STREAMS, workers=workers):
+            for _, counted in run_units(questions_of, units, job, work, _STREAMS):
                 bar.advance(detail=f"{counted['made']:,} questions")
         summary = Summary("tcm", [graph], rows_read=triples, work=str(work.path), unit="triples")
         report = _write(work, [unit.key for unit in units], settings, out, summary, progress)

@@ -24,7 +24,7 @@ from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines import unify_merge
 from pipelines.curate import READY, REPORT, CurateSettings, measure_settings
-from pipelines.inputs import nothing_readable, say_notes, sized_parts, sources_of
+from pipelines.inputs import nothing_readable, say_again, say_notes, sized_parts, sources_of
 from pipelines.unify_curated import Curated, curated_passages
 from pipelines.unify_passages import STREAMS, VERSION, PassageSettings, passages_of
 from pipelines.unify_settings import UnifyRun, UnifySettings
@@ -49,7 +49,7 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyR
     measure = measure_settings(curating, work_path(out), progress)
     sources, faults = sources_of(inputs, out)
     parts = sized_parts(sources)
-    get_ready([*([READY] if settings.curate else []), "pipelines.unify_passages"], parts, run.workers)
+    get_ready([*([READY] if settings.curate else []), "pipelines.unify_passages"], parts, run.engine)
     identities = {source.path: identity(source.path) for source in sources}
     description = {
         "command": "unify",
@@ -60,16 +60,16 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyR
         place = out  # a dry run leaves no trace of its settings, so that several may be compared
         if run.dry_run:
             place = Path(folders.enter_context(TemporaryDirectory(prefix="datatools-"))) / out.name
-        work = folders.enter_context(open_work(place, description, fresh=run.fresh))
+        work = folders.enter_context(open_work(place, description, fresh=run.fresh, engine=run.engine))
         passages = _passage_settings(settings)
         units = plan(parts, identities, f"passages@{VERSION} {passages}")
-        progress.say(f"unify: {len(sources)} files, {len(units)} units, {run.workers} workers → {out}")
+        progress.say(f"unify: {len(sources)} files, {len(units)} units, {run.engine} → {out}")
         if generator is None:
             progress.say(NO_MODEL)
         if settings.curate:
-            made = curated_passages(parts, identities, curating, measure, passages, work, run.workers, progress)
+            made = curated_passages(parts, identities, curating, measure, passages, work, progress)
         else:
-            made = _uncurated(units, passages, settings.limit, work, run.workers, progress)
+            made = _uncurated(units, passages, settings.limit, work, progress)
         if not made.tally["rows_read"]:
             sentence = nothing_readable(inputs, faults, work, made.note_keys)
             work.forget()
@@ -87,6 +87,7 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyR
                 error.summary = summary  # type: ignore[attr-defined] # what was sent until then is told all the same
                 raise
         merge.write(out, summary)
+        say_again(work, progress)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 
@@ -131,24 +132,24 @@ def _curate_settings(settings: UnifySettings) -> CurateSettings:
 
 
 def _uncurated(
-    units: list[Unit], settings: PassageSettings, limit: int | None, work: Work, workers: int, progress: Progress
+    units: list[Unit], settings: PassageSettings, limit: int | None, work: Work, progress: Progress
 ) -> Curated:
     """Passages straight from the sources, as they are."""
     (work.path / REPORT).unlink(missing_ok=True)  # a curated run may have left its own
-    finished, tally = _run_units(units, settings, limit, work, workers, progress)
+    finished, tally = _run_units(units, settings, limit, work, progress)
     keys = [unit.key for unit in finished]
     return Curated(keys, [], keys, tally)
 
 
 def _run_units(
-    units: list[Unit], settings: PassageSettings, limit: int | None, work: Work, workers: int, progress: Progress
+    units: list[Unit], settings: PassageSettings, limit: int | None, work: Work, progress: Progress
 ) -> tuple[list[Unit], Counter[str]]:
     """The units that were run, in input order, and what they counted together."""
     tally: Counter[str] = Counter()
     if limit is not None:
         return list(_run_limited(units, settings, limit, work, tally)), tally
     with progress.bar("reading", len(units)) as bar:
-        for _, counted in run_units(passages_of, units, settings, work, STREAMS, workers=workers):
+        for _, counted in run_units(passages_of, units, settings, work, STREAMS):
             tally.update(counted)
             bar.advance(detail=f"{tally['rows_read']:,} documents")
     return units, tally

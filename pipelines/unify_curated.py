@@ -57,34 +57,33 @@ def curated_passages(
     measure: MeasureSettings,
     passages: PassageSettings,
     work: Work,
-    workers: int,
     progress: Progress,
 ) -> Curated:
     """Curate the sources (`parts`: with their bytes) and cut what is kept into passages."""
     units = plan(parts, identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
-    found = curate.measured(units, measure, settings, work, workers, progress)
+    found = curate.measured(units, measure, settings, work, progress)
     keys, tally = found.keys, found.tally
     read = [measured_key(key) for key in keys]
     if not tally["rows_read"]:
         return Curated([], read, read, tally)
-    decided = _decided(keys, curate.decide_settings(settings), tally, work, workers)
+    decided = _decided(keys, curate.decide_settings(settings), tally, work)
     cut = CuratedSettings(passages, str(work.path), str(_kept(work, decided)))
     digest = xxhash.xxh3_64_hexdigest(f"{PASSAGES_VERSION} {passages} {decided}".encode())
     again = [Unit(f"{key}-passages-{digest}", ()) for key in keys]
     with progress.bar("passages", len(again)) as bar:
-        for _, counted in run_units(passages_of_curated, again, cut, work, STREAMS, workers=workers):
+        for _, counted in run_units(passages_of_curated, again, cut, work, STREAMS):
             tally.update(counted)
             bar.advance()
     return Curated([unit.key for unit in again], [*read, decided], read, tally)
 
 
-def _decided(keys: Sequence[str], settings: DecideSettings, tally: Counter[str], work: Work, workers: int) -> str:
+def _decided(keys: Sequence[str], settings: DecideSettings, tally: Counter[str], work: Work) -> str:
     """Key of the part with the trace of curate's decisions; beside it stands what is kept of every unit."""
     decided = f"decided-{xxhash.xxh3_64_hexdigest(f'{settings} {keys}'.encode())}"
     if decided in work.units:
         return decided
     documents = Parts(work, keys, "documents")
-    decision = decide_all(documents, settings, work.path, workers)
+    decision = decide_all(documents, settings, work)
     with part_writer(work.part(decided, "trace"), TRACE) as trace, Traces(decision, work.path / "trace") as traces:
         for start, table in documents.batches([*Traces.columns], ~decision.kept):
             traces.add(start, table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from datatools.engine.choice import LOCAL, Engine
 from pipelines.ask_run import AskRun
 from schemas.document import SOURCE_TYPES
 
@@ -61,7 +62,7 @@ class UnifySettings:
 class UnifyRun(AskRun):
     """How the work is done: nothing here changes a byte of the output."""
 
-    workers: int = 1
+    engine: Engine = LOCAL
 
 
 def settings_from(values: dict[str, Any]) -> tuple[UnifySettings, UnifyRun]:

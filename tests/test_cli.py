@@ -25,7 +25,7 @@ OPTIONS = """
     --reasoning-effort --rpm --tpm --budget --price-in --price-out --dry-run --pilot --lane --poll
     --attempts --retry-failed --prompts --rewrite-pairs --text-column --source-type --no-curate --decontaminate
     --passage-characters --passage-words
-    --workers --limit --seed --fresh --json --quiet --debug
+    --workers --engine --ray-address --limit --seed --fresh --json --quiet --debug
 """.split()
 PRESSURE = "# 高血压\n\n## 病因\n\n高血压的发生与遗传、高盐饮食、肥胖和长期精神紧张有关。\n"
 ASTHMA = (

@@ -100,8 +100,6 @@ def find_boilerplate(
     `folder` is emptied and removed. Memory: 50 MB, and what is returned; 16 bytes a paragraph on disk.
     """
     settings = settings or Boilerplate()
-    groups = np.array(sorted(documents), np.uint64)
-    needed = np.array([max(settings.documents, settings.share * documents[int(group)]) for group in groups])
     found = [np.zeros(0, np.uint64)]
     with scratch(folder) as place:
         scatter = Scatter(place / "paragraphs", PARAGRAPH, partitions_for(count * PARAGRAPH.itemsize))
@@ -111,19 +109,21 @@ def find_boilerplate(
         for partition in range(scatter.count):
             records = scatter.read(partition)
             scatter.remove(partition)
-            found.append(_frequent(records["key"], records["group"], groups, needed))
+            found.append(frequent(records["key"], records["group"], documents, settings))
     return np.concatenate(found)  # the partitions follow the leading bits: sorted already
 
 
-def _frequent(
+def frequent(
     keys: npt.NDArray[np.uint64],
     own: npt.NDArray[np.uint64],
-    groups: npt.NDArray[np.uint64],
-    needed: npt.NDArray[np.float64],
+    documents: Mapping[int, int],
+    settings: Boilerplate,
 ) -> npt.NDArray[np.uint64]:
-    """The keys, sorted, that occur as often as their group (`own`, one of `groups`) needs."""
+    """The keys, sorted, that occur as often as their group (`own`) of so many `documents` needs."""
     if not len(keys):
         return keys
+    groups = np.array(sorted(documents), np.uint64)
+    needed = np.array([max(settings.documents, settings.share * documents[int(group)]) for group in groups])
     ordered = np.sort(keys)
     ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
     counts = np.diff(ends, prepend=-1)

@@ -389,3 +389,31 @@ def elect(
             similarities[gone] = found
             gone += 1
     return gone, compared
+
+
+@compiled
+def unite(parents: Ints, left: Ints, right: Ints) -> None:
+    """Union-find: `parents[i]` becomes the least node of the component of i. Begins with every node its own parent."""
+    for k in range(len(left)):
+        i, j = left[k], right[k]
+        while parents[i] != i:
+            parents[i] = parents[parents[i]]
+            i = parents[i]
+        while parents[j] != j:
+            parents[j] = parents[parents[j]]
+            j = parents[j]
+        if i < j:
+            parents[j] = i
+        else:
+            parents[i] = j
+    for i in range(len(parents)):
+        parents[i] = parents[parents[i]]  # a parent is less than its child, and settled before it
+
+
+@compiled
+def elect_edges(worse: Ints, better: Ints, kept: npt.NDArray[np.bool_], goes: npt.NDArray[np.bool_]) -> None:
+    """`elect` for pairs that are known to be alike, sorted: `goes[k]` says whether the worse one goes for pair k."""
+    for k in range(len(worse)):
+        if kept[worse[k]] and kept[better[k]]:
+            kept[worse[k]] = False
+            goes[k] = True

@@ -44,9 +44,9 @@ Keep: TypeAlias = Literal["source-order", "longest", "newest"]
 REACH = 8
 RELEASE_ROWS = 1 << 14  # after so many rows of a file Arrow gives back what it keeps of them
 SET_BYTES = 8 << 20  # shingle sets compared at a time
-_UPPER = np.uint64(0xFFFFFFFF00000000)
+UPPER = np.uint64(0xFFFFFFFF00000000)
 _FOUND = np.dtype([("worse", "<i8"), ("better", "<i8"), ("jaccard", "<f8")])
-_MOST_DOCUMENTS = 1 << 32
+MOST_DOCUMENTS = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -178,11 +178,11 @@ def near_duplicates(
     Memory: 24 bytes a document and 50 MB. Raises ValueError for more than 2³² documents.
     """
     settings = settings or Near()
-    if documents >= _MOST_DOCUMENTS:
-        raise ValueError(f"{documents:,} documents: near duplicates are found among at most {_MOST_DOCUMENTS:,}")
-    ranks, by_rank = _ranks(documents, priorities, earlier)
+    if documents >= MOST_DOCUMENTS:
+        raise ValueError(f"{documents:,} documents: near duplicates are found among at most {MOST_DOCUMENTS:,}")
+    ranks, by_rank = ranked(documents, priorities, earlier)
     with scratch(folder) as place, ThreadPoolExecutor(workers) as pool:
-        with Scatter(place / "pairs", "<u8", _pair_partitions(documents)) as pairs:
+        with Scatter(place / "pairs", "<u8", pair_partitions(documents)) as pairs:
             find = partial(_bucket_pairs, earlier=earlier)
             for entries in _scattered(bands, settings.columns, documents, ranks, among, place):
                 for candidates in in_order(find, entries, pool, 2 * workers):
@@ -206,7 +206,7 @@ def load_compiled(settings: Near | None = None) -> None:
         near_duplicates(lambda _: [(0, table)], lambda _: [(0, table)], 2, Path(folder, "near"), settings)
 
 
-def _ranks(
+def ranked(
     documents: int, priorities: npt.NDArray[np.integer] | None, earlier: int
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     """Rank of every document, 0 the best, and the document of every rank."""
@@ -220,7 +220,8 @@ def _ranks(
     return ranks, by_rank
 
 
-def _pair_partitions(documents: int) -> int:
+def pair_partitions(documents: int) -> int:
+    """Into how many ranges of the worse one's rank pairs are cut."""
     return min(MOST_PARTITIONS, max(1, documents >> 16))
 
 
@@ -252,7 +253,7 @@ def _scattered(
                     keys = table[name].to_numpy()
                     takes_part = keys != NO_KEY if chosen is None else (keys != NO_KEY) & chosen
                     keys = keys[takes_part]
-                    entries = (keys << known) & _UPPER | own[takes_part]
+                    entries = (keys << known) & UPPER | own[takes_part]
                     scatter.write(leading_bits(keys, scatter.count), entries)
         yield scatter.taken()
 

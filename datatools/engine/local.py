@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from datatools.engine.choice import Engine
 from datatools.engine.startup import without_pandas
 from datatools.engine.units import UNIT_BYTES, Unit
 from datatools.engine.work import Work
@@ -29,13 +30,13 @@ UnitFunction: TypeAlias = Callable[[Unit, Any, "Counter[str]"], Iterator[tuple[s
 IN_FLIGHT_PER_WORKER = 3
 
 
-def get_ready(modules: Sequence[str], parts: Sequence[tuple[Source, int]], workers: int) -> None:
-    """Begin loading what `workers` will need for these sources (with their bytes), while this process goes on.
+def get_ready(modules: Sequence[str], parts: Sequence[tuple[Source, int]], engine: Engine) -> None:
+    """Begin loading what local workers will need for these sources (with their bytes), while this process goes on.
 
     The process that workers are forked from imports `modules` once; they have them at once, and share their memory. Not
     for what this process will do alone.
     """
-    if workers > 1 and sum(size for _, size in parts) > UNIT_BYTES:
+    if not engine.spreads and engine.workers > 1 and sum(size for _, size in parts) > UNIT_BYTES:
         multiprocessing.set_forkserver_preload(list(modules))
         forkserver.ensure_running()
 
@@ -62,11 +63,13 @@ def run_units(
     work: Work,
     schemas: Mapping[str, pa.Schema],
     *,
-    workers: int,
+    workers: int | None = None,
+    memory: int | None = None,
 ) -> Iterator[tuple[Unit, Mapping[str, int]]]:
     """Run the units that are not finished yet; yields each with its tally as it ends (finished ones first).
 
-    One worker runs in this process. The manifest is written here, by the parent alone.
+    They run where the engine of `work` says, or with so many `workers` of this machine; one runs in this process.
+    `memory` is what a task on Ray declares, in bytes. The manifest is written here, by the parent alone.
     """
     todo = []
     for unit in units:
@@ -74,11 +77,17 @@ def run_units(
             yield unit, work.units[unit.key]
         else:
             todo.append(unit)
+    spread = workers is None and work.engine.spreads
+    workers = work.engine.workers if workers is None else workers
     # A pool costs half a second to start: not worth it for a unit or two.
-    if workers == 1 or len(todo) < 2:
-        ended: Iterator[tuple[Unit, Counter[str]]] = (
-            (unit, run_unit(function, unit, settings, work, schemas)) for unit in todo
+    if spread and (len(todo) > 1 or memory):
+        from datatools.engine.ray import TASK_MEMORY, run_on_ray
+
+        ended: Iterator[tuple[Unit, Counter[str]]] = run_on_ray(
+            function, todo, settings, work, schemas, memory or TASK_MEMORY
         )
+    elif workers == 1 or len(todo) < 2:
+        ended = ((unit, run_unit(function, unit, settings, work, schemas)) for unit in todo)
     else:
         ended = _pooled(function, todo, settings, work, schemas, workers)
     for unit, tally in ended:
@@ -93,13 +102,15 @@ def _pooled(
         # Not plain fork: this process has threads, whose locks a copy of it would never see released.
         context = multiprocessing.get_context("forkserver")
         work.pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    pool = work.pool
+    assert isinstance(pool, ProcessPoolExecutor)
     place = Work(work.path)  # without the manifest's open file and the pool, which cannot and must not travel
     waiting = iter(todo)
     running: dict[Future[Counter[str]], Unit] = {}
     try:
         while True:
             while len(running) < workers * IN_FLIGHT_PER_WORKER and (unit := next(waiting, None)):
-                running[work.pool.submit(run_unit, function, unit, settings, place, schemas)] = unit
+                running[pool.submit(run_unit, function, unit, settings, place, schemas)] = unit
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -20,6 +20,7 @@ class Parts:
     """One stream of the units `keys`; rows are numbered from 0 over all of them."""
 
     def __init__(self, work: Work, keys: Sequence[str], stream: str) -> None:
+        self.keys_of = list(keys)
         self._paths = [work.part(key, stream) for key in keys]
         self._schema = _schema(self._paths[0]) if keys else pa.schema([])
         self._sizes = [_sizes(path, self._schema) for path in self._paths]
@@ -72,7 +73,7 @@ class Parts:
     def key_batches(self, column: str) -> Iterator[tuple[int, npt.NDArray[np.void]]]:
         """The same in pieces, each with the number of its first row."""
         for start, table in self.blocks([column]):
-            yield start, _fixed(table[column])
+            yield start, fixed(table[column])
 
     def numbers(self, column: str) -> npt.NDArray[np.int64]:
         """A column of integers, whole."""
@@ -130,7 +131,7 @@ def _width(kind: pa.DataType) -> int:
         return 1 << 30
 
 
-def _fixed(column: pa.ChunkedArray) -> npt.NDArray[np.void]:
+def fixed(column: pa.ChunkedArray) -> npt.NDArray[np.void]:
     """Fixed-size binary as numpy, without a Python object a row."""
     chunks = [
         np.frombuffer(chunk.buffers()[1], "V16", count=len(chunk), offset=16 * chunk.offset)

@@ -15,6 +15,7 @@ from datatools.io.source import Source
 # million small files does not become a million parts.
 UNIT_BYTES = 2 << 20
 UNIT_FILES = 500
+MOST_UNITS = 1 << 17  # of a job, about: each costs a task, some files and a line of the manifest
 # Above this a file is told by size and time instead of by content: reading 200 GB only to name it takes minutes.
 HASHED_BYTES = 64 << 20
 
@@ -47,14 +48,16 @@ def plan(sources: Iterable[tuple[Source, int]], identities: dict[str, str], sett
     `identities` maps paths to `identity`; `settings` names everything else that changes what a unit gives. The plan
     depends on the inputs alone, never on the number of workers.
     """
-    return [Unit(_key(group, identities, settings), tuple(group)) for group in _groups(sources)]
+    sources = list(sources)
+    size = max(UNIT_BYTES, sum(size for _, size in sources) // MOST_UNITS)
+    return [Unit(_key(group, identities, settings), tuple(group)) for group in _groups(sources, size)]
 
 
-def _groups(sources: Iterable[tuple[Source, int]]) -> Iterator[list[Source]]:
+def _groups(sources: Iterable[tuple[Source, int]], most: int) -> Iterator[list[Source]]:
     group: list[Source] = []
     size = 0
     for source, length in sources:
-        if group and (size + length > UNIT_BYTES or len(group) == UNIT_FILES):
+        if group and (size + length > most or len(group) == UNIT_FILES):
             yield group
             group, size = [], 0
         group.append(source)

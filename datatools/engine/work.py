@@ -9,15 +9,24 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
+from datatools.engine.choice import LOCAL, Engine
 from datatools.io.atomic import remove_leftovers
+
+
+class Pool(Protocol):
+    """What runs units: processes, or a connection to a cluster."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End it, after the units in hand."""
 
 
 @dataclass
@@ -27,7 +36,9 @@ class Work:
     path: Path
     units: dict[str, dict[str, int]] = field(default_factory=dict)
     _manifest: IO[bytes] | None = None
-    pool: Executor | None = None  # the processes that run its units: the next stage of a job uses them again
+    pool: Pool | None = None  # what runs its units: the next stage of a job uses it again
+    engine: Engine = LOCAL
+    again: Counter[str] = field(default_factory=Counter)  # units run once more, by what was lost
 
     @property
     def parts(self) -> Path:
@@ -56,7 +67,8 @@ class Work:
         shutil.rmtree(self.parts, ignore_errors=True)
 
     def close_pool(self) -> None:
-        """End the processes, after the units they have in hand; the next `run_units` starts new ones."""
+        """End the processes, after the units they have in hand, or leave the cluster; the next `run_units` starts new
+        ones."""
         if self.pool is not None:
             self.pool.shutdown(wait=True, cancel_futures=True)
             self.pool = None
@@ -74,6 +86,11 @@ def work_path(out: Path) -> Path:
     >>> work_path(Path("runs/sft.parquet")).as_posix()
     'runs/sft.work'
     """
+    if re.match(r"[a-z][a-z0-9]+:/", str(out)):  # of `s3://` Path leaves one slash
+        raise ValueError(
+            f"--out {out}: is an address of object storage; parts, manifest and journal need a file system "
+            "(a local or a shared folder, or the bucket mounted as one); copy the output there afterwards"
+        )
     if out.suffix != ".parquet":
         raise ValueError(f"--out {out}: must end in .parquet (`datatools export` turns it into JSONL afterwards)")
     if out.is_dir():
@@ -82,7 +99,7 @@ def work_path(out: Path) -> Path:
 
 
 @contextmanager
-def open_work(out: Path, run: Mapping[str, Any], *, fresh: bool = False) -> Iterator[Work]:
+def open_work(out: Path, run: Mapping[str, Any], *, fresh: bool = False, engine: Engine = LOCAL) -> Iterator[Work]:
     """Open the work folder of `out` for a run described by `run` (command, settings, inputs).
 
     A folder that a killed run left is taken up where it stopped. `fresh` starts manifest and parts over and keeps the
@@ -105,7 +122,7 @@ def open_work(out: Path, run: Mapping[str, Any], *, fresh: bool = False) -> Iter
         # Not every temporary file there: another output of the same folder may be in the making.
         for name in (out.name, f"{out.stem}.trace.parquet", f"{out.stem}.failed.parquet"):
             remove_leftovers(out.parent, name)
-        work = Work(path)
+        work = Work(path, engine=engine)
         found = _read_manifest(path / "manifest.jsonl", work)
         if found is not None and (change := _difference(found, run)):
             raise ValueError(f"{path}: {change}; --fresh starts over (replies already paid for are kept)")
@@ -130,14 +147,18 @@ def hold(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def reopen_work(path: Path) -> Iterator[Work]:
+def reopen_work(path: Path, engine: Engine = LOCAL) -> Iterator[Work]:
     """Open a work folder as it is, to read what its runs left. Raises ValueError when there is none or it is in use."""
     if not (path / "manifest.jsonl").is_file():
         raise ValueError(f"{path}: no work folder (it stands beside its output: X.work beside X.parquet)")
     with _lock(path):
-        work = Work(path)
+        work = Work(path, engine=engine)
         _read_manifest(path / "manifest.jsonl", work)
-        yield work
+        with (path / "manifest.jsonl").open("ab") as work._manifest:
+            try:
+                yield work
+            finally:
+                work.close_pool()
 
 
 @contextmanager

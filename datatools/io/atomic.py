@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 TEMPORARY = ".tmp"
+_OWN = secrets.token_hex(4)  # of this process, with its id: two machines that share a folder have equal ids
 GROUP_BYTES = 32 << 20  # of text, with which a row group is full however few its rows
 
 
@@ -26,7 +28,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The file is synced before the rename and the folder after it, so that a power cut leaves the old file or the new
     one. The name carries the process id: an orphan of a killed run never writes into the file of the next.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{_OWN}{TEMPORARY}")
     try:
         yield temporary
         with temporary.open("rb") as written:

@@ -71,6 +71,10 @@ def named(argument: str, several: bool, prefixes: set[str], faults: list[Fault])
     if argument.startswith("hf:"):
         yield argument, argument
         return
+    if "://" in argument:
+        raise ValueError(
+            f"{printable(argument)}: inputs are read from a file system; mount the bucket, or copy what is to be read"
+        )
     root = Path(argument)
     if not root.exists():
         raise ValueError(f"{printable(argument)}: no such file or folder (a Hugging Face dataset is hf:org/name)")

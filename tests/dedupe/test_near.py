@@ -175,7 +175,7 @@ def test_workers_batches_and_partitions_change_nothing(tmp_path: Path, monkeypat
     monkeypatch.setattr(near, "PARTITION_BYTES", 1 << 10)
     monkeypatch.setattr(near, "MOST_PARTITIONS", 8)
     monkeypatch.setattr(near, "SET_BYTES", 1 << 14)
-    monkeypatch.setattr(near, "_pair_partitions", lambda documents: 7)
+    monkeypatch.setattr(near, "pair_partitions", lambda documents: 7)
     assert result(workers=2, rows=5) == plain
 
 

@@ -152,3 +152,8 @@ def test_parquet_is_split_by_row_groups(tmp_path: Path) -> None:
     assert [(part.start, part.stop) for part in parts] == [(n, n + 1) for n in range(10)]
     write(tmp_path, "bad.parquet", content=b"PAR1 nothing")
     assert len(split(Source(str(tmp_path / "bad.parquet"), "bad", "parquet"), 1)) == 1
+
+
+def test_an_address_is_no_input() -> None:
+    with pytest.raises(ValueError, match="s3://bucket/pages: inputs are read from a file system"):
+        discover(["s3://bucket/pages"])

@@ -1,0 +1,236 @@
+"""The Ray executor: the same units as tasks of a cluster, bounded in flight, with the same manifest and the same parts.
+
+Nothing but settings and counts goes through Ray: a task reads its inputs and writes its parts by path, in a folder that
+all nodes share. A unit whose worker or node is lost, or whose storage fails, is run again; a part appears whole or not
+at all and equal units give equal bytes, so a unit that ran twice has written once.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import xxhash
+
+from datatools.engine.choice import Engine
+from datatools.engine.startup import without_pandas
+from datatools.engine.units import Unit
+from datatools.engine.work import Work
+from datatools.io.atomic import remove_leftovers
+
+if TYPE_CHECKING:
+    from datatools.engine.local import UnitFunction
+
+IN_FLIGHT_PER_CPU = 3
+# What a task declares. Measured: 0.4 GB for a unit of books; one document may be as long as LARGEST.
+TASK_MEMORY = 1 << 30
+TRIES = 6  # of a unit, the first one included
+STORE_BYTES = 128 << 20  # of a cluster started here: settings and counts are all that it carries
+PACKAGES = ("schemas", "datatools", "pipelines", "prompts")
+
+
+@dataclass
+class Cluster:
+    """A connection to Ray, which `shutdown` ends where it was made here."""
+
+    own: bool
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Leave the cluster; one that was started here ends."""
+        import ray
+
+        if self.own:
+            ray.shutdown()
+        self._open.close()
+
+    @property
+    def cpus(self) -> int:
+        """CPUs of the cluster as it is now."""
+        import ray
+
+        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    @property
+    def nodes(self) -> int:
+        """Nodes that are alive."""
+        import ray
+
+        return max(1, len([node for node in ray.nodes() if node["Alive"]]))
+
+    @property
+    def largest(self) -> int:
+        """Bytes of memory that the largest node declares."""
+        import ray
+
+        return int(max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0))
+
+
+def connect(engine: Engine) -> Cluster:
+    """Join the cluster of the engine, or the one this process has joined already. Raises ValueError."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise ValueError("--engine ray: Ray is not installed (pip install 'medical-datatools[ray]')") from None
+    if ray.is_initialized():
+        return Cluster(own=False)
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if engine.address == "local":
+        options |= {"num_cpus": engine.workers, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    if engine.address.startswith("ray://") and find_spec("grpc") is None:
+        raise ValueError(f"--ray-address {engine.address}: needs pip install 'ray[client]'")
+    try:
+        ray.init(engine.address, **options)
+    except (ConnectionError, TimeoutError) as error:
+        hint = "start one with `ray start --head`, or give --ray-address local to have one here for this run"
+        raise ValueError(
+            f"--ray-address {engine.address}: no Ray cluster there ({str(error).splitlines()[0]}); {hint}"
+        ) from error
+    cluster = Cluster(own=True)
+    # What Ray says of lost workers it prints, and stdout is the job's: with --json it is one object.
+    cluster._open.enter_context(redirect_stdout(sys.stderr))
+    return cluster
+
+
+def run_on_ray(
+    function: UnitFunction,
+    todo: Iterable[Unit],
+    settings: Any,
+    work: Work,
+    schemas: Mapping[str, pa.Schema],
+    memory: int = TASK_MEMORY,
+) -> Iterator[tuple[Unit, Counter[str]]]:
+    """Run units as tasks of the cluster, each with one CPU and `memory` bytes; yields each with its tally as it ends.
+
+    A unit is run again, TRIES times in all, when its worker or node is lost (with twice the memory, should that have
+    been the reason) or with an OSError. Raises what the unit raises; ValueError where a node lacks the folder or has
+    other code.
+    """
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    cluster = joined(work)
+    place = Work(work.path.absolute())
+    given = ray.put((function, settings, place, dict(schemas), str(Path.cwd()), code()))
+    waiting, tries = iter(todo), Counter[str]()
+    running: dict[Any, Unit] = {}
+
+    def submit(unit: Unit, needed: int) -> None:
+        # Ray's own retries would ask for the same memory again.
+        task = _task().options(num_cpus=1, memory=needed, max_retries=0, scheduling_strategy="SPREAD")
+        running[task.remote(unit, given)] = unit
+
+    try:
+        while True:
+            most = cluster.cpus * IN_FLIGHT_PER_CPU  # nodes come and go
+            while len(running) < most and (unit := next(waiting, None)):
+                submit(unit, memory)
+            if not running:
+                break
+            ray.wait(list(running), num_returns=1)
+            done, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
+            for reference in done:
+                unit = running.pop(reference)
+                try:
+                    tally = ray.get(reference)
+                except RayTaskError as error:
+                    if not isinstance(error.cause, OSError) or tries[unit.key] + 1 >= TRIES:
+                        raise error.cause from None
+                    work.again["storage"] += 1
+                    tries[unit.key] += 1
+                    submit(unit, memory)
+                except RayError as error:
+                    work.again[_loss(error)] += 1
+                    tries[unit.key] += 1
+                    if tries[unit.key] >= TRIES:
+                        raise ValueError(_lost(unit, error)) from error
+                    more = memory << tries[unit.key]
+                    submit(unit, more if more <= cluster.largest else memory)
+                else:
+                    yield unit, tally
+    except BaseException:
+        for reference in running:
+            ray.cancel(reference, force=True)
+        raise
+    if work.again:  # nobody writes any more: what is unfinished was begun by workers that are gone
+        remove_leftovers(work.parts)
+
+
+def joined(work: Work) -> Cluster:
+    """The cluster that the units of `work` run on."""
+    if work.pool is None:
+        work.pool = connect(work.engine)
+    assert isinstance(work.pool, Cluster)
+    return work.pool
+
+
+def _loss(error: Exception) -> str:
+    names = {"OutOfMemoryError": "out of memory", "NodeDiedError": "node lost"}
+    return names.get(type(error).__name__, "worker lost")
+
+
+def _lost(unit: Unit, error: Exception) -> str:
+    what = f"{unit.sources[0].name}" if unit.sources else f"unit {unit.key}"
+    more = f" and {len(unit.sources) - 1} more" if len(unit.sources) > 1 else ""
+    return (
+        f"{what}{more}: its worker died {TRIES} times ({_loss(error)}), most likely for want of memory; "
+        "the same line on nodes with more memory for each CPU goes on"
+    )
+
+
+@cache
+def _task() -> Any:
+    import ray
+
+    return ray.remote(_run)
+
+
+def _run(unit: Unit, given: tuple[Any, ...]) -> Counter[str]:
+    from datatools.engine.local import run_unit
+
+    function, settings, place, schemas, folder, digest = given
+    _begin(folder, digest)
+    if not place.parts.is_dir():
+        raise ValueError(
+            f"node {socket.gethostname()}: {place.parts} is not there; "
+            "--engine ray needs inputs and --out in a folder that all nodes share under the same name"
+        )
+    return run_unit(function, unit, settings, place, schemas)
+
+
+@lru_cache(maxsize=1)
+def _begin(folder: str, digest: str) -> None:
+    """What a worker does once: paths are relative to where the job was started, and its code must be the job's."""
+    if digest != code():
+        raise ValueError(
+            f"node {socket.gethostname()}: has other code of datatools than the job; install the same everywhere"
+        )
+    if Path(folder).is_dir():
+        os.chdir(folder)
+    without_pandas()
+    gc.freeze()
+
+
+@cache
+def code() -> str:
+    """Digest of this project's code: another one on some node would give other bytes."""
+    root = Path(__file__).resolve().parents[2]
+    digest = xxhash.xxh3_128()
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
