@@ -21,7 +21,7 @@ from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from trainers import card, checkpoints, manifest, vocabulary
 from trainers.fit import DATA, TEMPORARY, fit
-from trainers.load import check_rope, quiet_libraries, tokenizer_of
+from trainers.load import check_rope, check_trackers, quiet_libraries, tokenizer_of
 from trainers.machine import Device, Model, device, model_facts
 from trainers.metrics import read as read_metrics
 from trainers.plan import Limits, Plan, limits, lines, pack_size, plan, plan_from
@@ -116,6 +116,7 @@ def _look(settings: TrainSettings) -> tuple[str, str]:
     check_rope(settings.rope_scaling)
     if settings.extend_vocab and not Path(settings.extend_vocab).is_file():
         raise ValueError(f"--extend-vocab {settings.extend_vocab}: no such file")
+    check_trackers(settings.report_to)
     told = [(path, columns(path)) for path in (*settings.inputs, *settings.general)]
     stages = {stage_of(names, path) for path, names in told} if settings.stage is None else {settings.stage}
     if len(stages) > 1:
@@ -293,6 +294,8 @@ def _tell(settings: TrainSettings, out: Path, command: Sequence[str]) -> None:
             "tokens": last.get("tokens", 0),
         },
     )
+    for cache in (out / DATA).parent.glob("cache-*"):  # what TRL made of pairs
+        cache.unlink()
     manifest.write(out, {**found, "finished": True})
 
 
