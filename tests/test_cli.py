@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from datatools import cli
+from datatools.commands.app import Verbs
 from tests.llm.model_server import ModelServer, planned
 from tests.pipelines import physician
 from tests.pipelines.command import Ended, answer, command, environment, here, question, rows, write
@@ -367,7 +368,7 @@ def test_export_refuses_a_parquet_of_another_kind(made: Path, folder: Path, tmp_
 
 
 def test_a_verb_of_two_words_goes_before_the_verb_of_its_first():
-    verbs = typer.Typer(cls=cli.Verbs)
+    verbs = typer.Typer(cls=Verbs)
     seen: list[str] = []
 
     @verbs.command()
