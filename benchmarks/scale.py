@@ -3,9 +3,10 @@
     python -m benchmarks.scale FOLDER --scratch SCRATCH [--times 1,4,16]
 
 FOLDER holds x1.parquet, x4.parquet, … as `python -m benchmarks.planted CORPUS OUT --times N` makes them. Each is
-curated on a Ray cluster that is started here, and the files in its work folder are added up by stage. The model is
-linear: bytes for each document (of a pair, for what only pairs need). A term that is not within 20 % of itself at the
-smallest size is marked; the last column is the largest measurement times 1 TB over its own text."""
+curated on a Ray cluster that is started here, and the files in its work folder are added up by stage. Linear:
+bytes for each document (of a pair, for what only pairs need). A term that is not within 20 % of itself at the smallest
+size is marked; the last column is the largest measurement times 1 TB over its own text.
+"""
 
 from __future__ import annotations
 

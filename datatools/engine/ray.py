@@ -90,6 +90,7 @@ def connect(engine: Engine) -> Cluster:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if engine.address == "local":
         options |= {"num_cpus": engine.workers, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+        options |= {"_system_config": {"worker_niceness": 0}}  # Ray's workers give way to all else: 15, as it ships
     if engine.address.startswith("ray://") and find_spec("grpc") is None:
         raise ValueError(f"--ray-address {engine.address}: needs pip install 'ray[client]'")
     try:
