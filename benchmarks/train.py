@@ -80,7 +80,9 @@ LEVERS = (
     "varlen+bf16",
 )
 LONGEST = 1024  # tokens of a document: TRL's default cuts longer ones, and the rows would not be the same
+TRL_BATCH = 8  # documents: SFTConfig's default
 PADDING = 0
+KERNEL = "benchmark_varlen"  # what transformers calls the attention that this script registers
 
 
 def missing(lever: str) -> str:
@@ -135,7 +137,7 @@ def dataset(lengths: list[list[int]], vocabulary: int, *, packed: bool) -> Any:
 
 
 def register_varlen() -> None:
-    """Give transformers an attention `varlen`: packed documents through torch's own kernel, no mask built."""
+    """Give transformers the attention KERNEL: packed documents through torch's own kernel, no mask built."""
     import torch
     from torch.nn.attention.varlen import varlen_attn
     from transformers import AttentionInterface, AttentionMaskInterface
@@ -156,8 +158,8 @@ def register_varlen() -> None:
         ends, longest = cu_seq_lens_q.to(q.device), int(more["max_length_q"])
         return varlen_attn(q, k, v, ends, ends, longest, longest, **options)[None], None
 
-    AttentionInterface.register("varlen", attend)
-    AttentionMaskInterface.register("varlen", lambda *_, **__: None)
+    AttentionInterface.register(KERNEL, attend)
+    AttentionMaskInterface.register(KERNEL, lambda *_, **__: None)
 
 
 def model_of(shape: str, attention: str, *, bf16: bool, longest: int) -> Any:
@@ -239,12 +241,15 @@ def measure(lever: str, options: argparse.Namespace) -> dict[str, Any]:
     steps = options.warm_up + options.steps
     if "varlen" in flags:
         register_varlen()
-    attention = "varlen" if "varlen" in flags else "sdpa"
+    attention = KERNEL if "varlen" in flags else "sdpa"
     model = model_of(
         options.shape, attention, bf16=bool(flags & {"bf16", "lora"}), longest=max(options.tokens, LONGEST)
     )
     default = "trl" in flags
-    lengths = documents(options.rows or steps, options.tokens, options.median)
+    lengths = documents(steps, options.tokens, options.median)
+    while default and sum(map(len, lengths)) < steps * TRL_BATCH:
+        # Rows that are begun anew would end an epoch with a smaller batch; the first ones stay the same.
+        lengths = documents(2 * len(lengths), options.tokens, options.median)
     rows = dataset(lengths, model.config.vocab_size, packed=not default)
     adapter = None
     if "lora" in flags:
@@ -272,13 +277,12 @@ def measure(lever: str, options: argparse.Namespace) -> dict[str, Any]:
         if cuda:
             torch.cuda.reset_peak_memory_stats()
         trainer.train()
-    assert len(times) == steps
+    assert len(times) == steps and (not default or arguments.per_device_train_batch_size == TRL_BATCH)
     seconds = times[-1] - times[options.warm_up - 1]
     flat = [length for row in lengths for length in row]
     a_step = arguments.per_device_train_batch_size
     sizes = [length for row in lengths for length in row] if default else [sum(row) for row in lengths]
-    seen = [sizes[n % len(sizes)] for n in range(options.warm_up * a_step, steps * a_step)]
-    speed = sum(seen) / seconds
+    speed = sum(sizes[options.warm_up * a_step : steps * a_step]) / seconds
     # A token attends to half of its document on average; long documents have more tokens.
     context = sum(length * length for length in flat) / sum(flat) / 2
     peak = get_peak_flops(torch.cuda.get_device_name(), "bfloat16") if cuda else None
@@ -364,7 +368,6 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--median", type=int, default=400, help="tokens of a document")
     parser.add_argument("--steps", type=int, default=10, help="measured")
     parser.add_argument("--warm-up", type=int, default=4, help="steps before them")
-    parser.add_argument("--rows", type=int, help="packed rows in the data; one a step by default")
     parser.add_argument("--timeout", type=float, default=240, help="seconds for one lever")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args(words)

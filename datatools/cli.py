@@ -111,6 +111,11 @@ NoModel = Annotated[str | None, typer.Option("--model", help="Name of the model 
 JudgeModel = Annotated[
     str | None, typer.Option("--judge-model", help="Who judges; the model that writes where not given.")
 ]
+JudgePriceIn = Annotated[
+    float | None,
+    typer.Option("--judge-price-in", help="The judge's price, where it has another than the writers.", min=0),
+]
+JudgePriceOut = Annotated[float | None, typer.Option("--judge-price-out", help="The same for its replies.", min=0)]
 JudgeBaseUrl = Annotated[
     str | None, typer.Option("--judge-base-url", help="Where the judge is; where the writer is if not given.")
 ]
@@ -287,6 +292,8 @@ def prefer(
     candidates: Annotated[int, typer.Option("--candidates", help="Answers compared, the row's own among them.")] = 4,
     judge_model: JudgeModel = None,
     judge_base_url: JudgeBaseUrl = None,
+    judge_price_in: JudgePriceIn = None,
+    judge_price_out: JudgePriceOut = None,
     margin: Annotated[
         float, typer.Option("--margin", help="Points of 10 that the judge must see between the two, in both orders.")
     ] = 1.0,
@@ -313,6 +320,7 @@ def prefer(
     poll: Poll = None,
     retry_failed: RetryFailed = False,
     prompts: Prompts = None,
+    decontaminate: Decontaminate = None,
     workers: Workers = None,
     limit: Limit = None,
     seed: Seed = 0,
@@ -337,6 +345,7 @@ def prefer(
         raise ValueError("--negatives rules: needs no --model; with one, a judge says what is worse")
     del values["model"]
     values["models"], values["temperatures"], values["temperature"] = tuple(model or ()), tuple(temperature or ()), None
+    values["decontaminate"] = tuple(decontaminate or ())
     values["prompts"] = str(prompts) if prompts else None
     settings, run = taken(PreferSettings, values), taken(AskRun, values)
     processes = workers or os.cpu_count() or 1
@@ -422,6 +431,8 @@ def consult(
     ] = None,
     judge_model: JudgeModel = None,
     judge_base_url: JudgeBaseUrl = None,
+    judge_price_in: JudgePriceIn = None,
+    judge_price_out: JudgePriceOut = None,
     near_threshold: Annotated[
         float, typer.Option("--near-threshold", help="Jaccard of questions that are near duplicates.")
     ] = 0.8,
@@ -468,15 +479,35 @@ def tcm(
     graph: Annotated[str, typer.Argument(help="Graph: a file or folder of TSV, CSV, JSON Lines, JSON or parquet.")],
     out: Out,
     recipe: Recipe = None,
-    model: Annotated[str, typer.Option("--model", help="The built-in `rules`.")] = "rules",
+    model: Model = "rules",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     per_entity: Annotated[int, typer.Option("--per-entity", help="Questions about every entity, at least.")] = 4,
     types: Annotated[
         str | None, typer.Option("--types", help="Types of entities to ask about, such as 方剂,中药; all by default.")
     ] = None,
     tasks: Annotated[
-        str | None, typer.Option("--tasks", help="Of cloze,choice,true_false,matching,chain; all by default.")
+        str | None,
+        typer.Option("--tasks", help="Of cloze,choice,true_false,matching,chain; with a model see docs/tcm.md."),
     ] = None,
+    language: Annotated[str, typer.Option("--language", help="What a model writes in: zh or en.")] = "zh",
     lexicon: Lexicon = None,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    prompts: Prompts = None,
     decontaminate: Decontaminate = None,
     workers: Workers = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Ask about only so many entities.")] = None,
@@ -494,6 +525,17 @@ def tcm(
     for name in ("types", "tasks"):
         values[name] = tuple(word.strip() for word in values[name].split(",")) if values[name] else None
     values["decontaminate"] = tuple(decontaminate or ())
+    if model != "rules":
+        from pipelines.ask_items import taken
+        from pipelines.ask_run import AskRun
+        from pipelines.tcm_ask import tcm_ask
+        from pipelines.tcm_write import TcmAskSettings
+
+        values["prompts"] = str(prompts) if prompts else None
+        asked, run = taken(TcmAskSettings, values), taken(AskRun, values)
+        return _report(tcm_ask(graph, out, asked, run, Progress(quiet=quiet)), as_json)
+    if dry_run or pilot is not None:
+        raise ValueError("--dry-run, --pilot: need --model NAME; the rules cost nothing")
     settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
     return _report(job.tcm(graph, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
 
@@ -520,6 +562,73 @@ def check(
 
     settings, processes = job.settings_from(values), workers or os.cpu_count() or 1
     return _report(job.check(file, out, settings, Progress(quiet=quiet), workers=processes, fresh=fresh), as_json)
+
+
+@app.command()
+def crawl(
+    seeds: Annotated[list[str], typer.Argument(help="URLs to begin at; with --from-warc, files.", metavar="SEED...")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for *.warc.gz and documents.parquet.")],
+    recipe: Recipe = None,
+    contact: Annotated[
+        str | None, typer.Option("--contact", help="E-mail address or URL that site owners can turn to; needed.")
+    ] = None,
+    allow_domain: Annotated[
+        list[str] | None, typer.Option("--allow-domain", help="Domain with its subdomains; else the seeds' hosts.")
+    ] = None,
+    path_prefix: Annotated[
+        list[str] | None, typer.Option("--path-prefix", help="Only paths that begin so; repeatable.")
+    ] = None,
+    max_pages: Annotated[int | None, typer.Option("--max-pages", help="Pages at most.")] = None,
+    max_depth: Annotated[int | None, typer.Option("--max-depth", help="Links away from a seed at most.")] = None,
+    max_bytes: Annotated[int | None, typer.Option("--max-bytes", help="Stop after so many bytes of pages.")] = None,
+    max_per_pattern: Annotated[
+        int, typer.Option("--max-per-pattern", help="Pages of one URL pattern of a host, such as /calendar/#/#.")
+    ] = 100,
+    delay: Annotated[float, typer.Option("--delay", help="Seconds between requests to a host, at least.")] = 1.0,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for one page, in all.")] = 60.0,
+    allow_private: Annotated[
+        list[str] | None, typer.Option("--allow-private", help="Network that is not public and allowed; repeatable.")
+    ] = None,
+    revisit: Annotated[
+        bool, typer.Option("--revisit", help="Ask again for what a finished crawl has, if it has changed.")
+    ] = False,
+    from_warc: Annotated[
+        bool, typer.Option("--from-warc", help="SEEDs are WARC, WET or ARC files: extract, without the network.")
+    ] = False,
+    workers: Workers = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: what this crawl has stored is deleted.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Fetch the pages of web sites politely, and extract their text."""
+    from datatools.crawl.settings import CrawlSettings
+    from datatools.engine.startup import without_pandas
+    from datatools.report.progress import Progress
+    from pipelines import crawl as job
+
+    without_pandas()
+    progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
+    if from_warc:
+        found = job.from_warc(seeds, out, progress, workers=processes, limit=limit, fresh=fresh)
+        return _report(found, as_json)
+    settings = CrawlSettings(
+        seeds=tuple(seeds),
+        contact=contact,
+        allow_domain=tuple(allow_domain or ()),
+        path_prefix=tuple(path_prefix or ()),
+        max_pages=min((number for number in (max_pages, limit) if number is not None), default=None),
+        max_depth=max_depth,
+        max_bytes=max_bytes,
+        max_per_pattern=max_per_pattern,
+        delay=delay,
+        timeout=timeout,
+        allow_private=tuple(allow_private or ()),
+        revisit=revisit,
+    )
+    return _report(job.crawl(settings, out, progress, workers=processes, fresh=fresh), as_json)
 
 
 @app.command()
@@ -555,7 +664,10 @@ def mix(
 
     without_pandas()
     parts = [parse(text) for text in inputs or ()]
-    for number, table in enumerate(() if parts else context.meta.get("tables", {}).get("sources", ()), 1):
+    listed = [] if parts else context.meta.get("tables", {}).get("sources", [])
+    if not isinstance(listed, list) or not all(isinstance(table, dict) for table in listed):
+        raise ValueError(f"--recipe {recipe}: sources must be tables, [[mix.sources]]")
+    for number, table in enumerate(listed, 1):
         parts.append(from_table(table, f"--recipe {recipe}: sources, number {number}"))
     budget = None if tokens is None else tokens_of(tokens, "--tokens")
     settings = MixSettings(tuple(parts), budget, limit, seed)
@@ -602,6 +714,10 @@ def train(
     rope_scaling: Annotated[
         str | None, typer.Option("--rope-scaling", help="Longer context, KIND:FACTOR such as yarn:4.")
     ] = None,
+    extend_vocab: Annotated[
+        str | None, typer.Option("--extend-vocab", help="Parquet of texts to train new tokens on.")
+    ] = None,
+    new_tokens: Annotated[int, typer.Option("--new-tokens", help="How many new tokens at most.", min=1)] = 2000,
     general: Annotated[
         list[str] | None, typer.Option("--general", help="File of general rows to spread among the others; repeatable.")
     ] = None,
@@ -986,6 +1102,51 @@ def _verbs(context: typer.Context) -> dict[str, Any]:
 
 
 @app.command()
+def chat(
+    run: Annotated[str, typer.Argument(help="Folder of a training run or a model, or a model's id.", metavar="RUN")],
+    input: Annotated[
+        Path | None, typer.Option("--input", help="Answer this file instead: JSON Lines of `question` or `messages`.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Parquet file for the answers to --input.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve it with vLLM or `transformers serve`.")] = False,
+    server: Annotated[str, typer.Option("--server", help="auto, vllm or transformers.")] = "auto",
+    host: Annotated[str, typer.Option("--host", help="Address to serve at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to serve at.", min=0, max=65535)] = 8000,
+    system: Annotated[str | None, typer.Option("--system", help="System message.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.", min=0)] = 0.0,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Of an answer at most; 1,024 when not given.", min=1)
+    ] = None,
+    recipe: Recipe = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Talk to a trained model, let it answer a file, or serve it."""
+    if (input is None) != (out is None):
+        raise ValueError("--input and --out go together: the questions, and the parquet file for the answers")
+    if serve and input is not None:
+        raise ValueError("--serve and --input: choose one")
+    if serve or input is None:
+        from trainers import chat as talk
+
+        if serve:
+            talk.serve(run, server=server, host=host, port=port)
+        most = max_tokens or 1024
+        talk.chat(run, system=system, temperature=temperature, max_tokens=most, seed=seed, quiet=quiet)
+        return 0
+    from datatools.report.progress import Progress
+    from trainers.predict import PredictSettings, predict
+
+    assert out is not None
+    settings = PredictSettings(run, system, temperature, max_tokens, limit, seed)
+    return _report(predict(settings, input, out, Progress(quiet=quiet), fresh=fresh), as_json)
+
+
+@app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="Any parquet file of this project.")],
     rows: Annotated[int, typer.Option("--rows", "-n", help="Rows to show.", min=1)] = 10,
@@ -1057,7 +1218,8 @@ def _report(summary: Any, as_json: bool) -> int:
     """Print the summary; its exit code, with one line where something failed."""
     if summary.failed:
         counts = ", ".join(f"{kind} {count:,}" for kind, count in summary.failed.items())
-        again = "; --retry-failed asks again" if summary.failed_rows else ""
+        asked = summary.requests["sent"] or summary.requests["cached"]
+        again = "; --retry-failed asks again" if summary.failed_rows and asked else ""
         summary.error = f"done, but some failed ({counts}): see {summary.failed_rows or summary.trace}{again}"
         print(f"datatools: {summary.error}", file=sys.stderr)
     typer.echo(summary.to_json() if as_json else summary.to_text())

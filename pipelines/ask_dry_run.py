@@ -13,6 +13,7 @@ A job says beforehand what an item takes (`Foreseen`), and gives its own `work` 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -73,9 +74,11 @@ def estimated(
     `items` begins to read anew at every call; `foreseen` is None for what nobody is asked about. A pilot leaves its
     replies in the journal of the work folder of `out`.
     """
+    began = time.monotonic()
     found = asyncio.run(_estimated(items, work, foreseen, models, run, work_path(out), summary, progress))
     found.unit = summary.unit
     summary.dry_run, summary.estimate = found.to_json(), list(found.to_lines())
+    summary.seconds = round(time.monotonic() - began, 3)
     summary.rows_read = summary.rows_read or found.items
     summary.work = str(work_path(out)) if found.pilot is not None else None
     return found

@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,7 @@ from datatools.engine.parts import Parts
 from datatools.engine.work import Work, open_work, work_path
 from datatools.io.atomic import parquet_writer, part_writer
 from datatools.io.source import Fault
-from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key, identity
+from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key, identity, is_loopback
 from datatools.llm.errors import Failure
 from datatools.llm.journal import Journal
 from datatools.llm.runner import Runner, run_ordered
@@ -41,6 +41,7 @@ from schemas.trace import FAILED, TRACE
 
 T = TypeVar("T")
 R = TypeVar("R")
+M = TypeVar("M")
 OPENAI = "https://api.openai.com/v1"
 ASKED = "asked"  # the one unit whose parts hold what was made
 WAVE = 20_000  # items that are asked about together where requests are sent as files
@@ -112,11 +113,11 @@ def model_of(settings: AskSettings, run: AskRun, need: str) -> Model:
     return model_at(settings.model, settings.base_url, run)
 
 
-def model_at(name: str, base_url: str | None, run: AskRun) -> Model:
+def model_at(name: str, base_url: str | None, run: AskRun, home: str | None = None) -> Model:
     """The model of this name, in this process or at an endpoint, OpenAI's where there is no other.
 
-    Made before any work begins, so that a bad setting stops at once. Raises ValueError for a key, a model or a price
-    that is not there.
+    `home` is where the job's first model is: the key is for that host, and sent to no other one. Made before any work
+    begins, so that a bad setting stops at once. Raises ValueError for a key, a model or a price that is not there.
     """
     if name.startswith(IN_PROCESS):
         from datatools.llm.transformers_model import TransformersModel  # brings torch along
@@ -127,21 +128,52 @@ def model_at(name: str, base_url: str | None, run: AskRun) -> Model:
         paid = known_price(run, name, loaded.identity)
         return Model(lambda: loaded, name, name, paid)
     url = base_url or OPENAI
-    key = api_key(run.api_key_env, url) if run.sends else ""
+    key = api_key(key_variable(run.api_key_env, url, home or url), url) if run.sends else ""
     paid = known_price(run, name, identity(url))
     return Model(lambda: Endpoint(url, name, key, run.timeout or TIMEOUT), name, url, paid)
 
 
+def key_variable(named: str, url: str, home: str) -> str:
+    """The environment variable that holds the key for a URL; "" where none is needed. ValueError where none is named.
+
+    `named` is what --api-key-env says: the variable for the host of `home`, and HOST=VARIABLE for others.
+
+    >>> key_variable("A_KEY,judge.org=B_KEY", "https://judge.org/v1", "https://api.org/v1")
+    'B_KEY'
+    """
+    first, *others = (part.strip() for part in named.split(","))
+    variables = {identity(home): first, **dict(part.split("=", 1) for part in others if "=" in part)}
+    host = identity(url)
+    if host in variables:
+        return variables[host]
+    if is_loopback(url):
+        return ""
+    raise ValueError(
+        f"the key in {first} is for {identity(home)} and is not sent to {host}: "
+        f"--api-key-env {first},{host}=VARIABLE names the variable of another"
+    )
+
+
 def judge_of(model: str | None, base_url: str | None, writers: Sequence[Model], run: AskRun) -> Model:
-    """The model that judges: the first writer where none is named, and where it is where no URL is given."""
+    """The model that judges: the first writer where none is named, and where it is where no URL is given.
+
+    Raises as `model_at`, and where a price is given for a judge that is a writer.
+    """
+    if run.judge_price_in is not None or run.judge_price_out is not None:
+        if model is None and base_url is None:
+            raise ValueError(
+                "--judge-price-in, --judge-price-out: need --judge-model NAME, the writer has its own price"
+            )
+        run = replace(run, price_in=run.judge_price_in, price_out=run.judge_price_out)
+    home = next((writer.base_url for writer in writers if not writer.name.startswith(IN_PROCESS)), None)
     if model is None:
-        return writers[0] if base_url is None else model_at(writers[0].name, base_url, run)
+        return writers[0] if base_url is None else model_at(writers[0].name, base_url, run, home)
     if base_url is None:
         known = next((writer for writer in writers if writer.name == model), None)
         if known is not None:
             return known
         base_url = None if writers[0].name.startswith(IN_PROCESS) else writers[0].base_url
-    return model_at(model, base_url, run)
+    return model_at(model, base_url, run, home)
 
 
 @contextmanager
@@ -190,7 +222,47 @@ def ask_several(
     total: int | None = None,
 ) -> Counter[str]:
     """The same for work that asks several models: it is given their runners, in the same order."""
-    return asyncio.run(_ask(items, work, models, run, place, schema, summary, progress, total))
+    return asyncio.run(
+        asking(
+            items, work, models, run, place.journal, lambda made: _write(made, place, schema), summary, progress, total
+        )
+    )
+
+
+async def asking(
+    items: Iterable[T],
+    work: Callable[[Sequence[Runner], T], Awaitable[M]],
+    models: Sequence[Model],
+    run: AskRun,
+    path: Path,
+    sink: Callable[[AsyncIterator[M]], Awaitable[R]],
+    summary: Summary,
+    progress: Progress,
+    total: int | None,
+) -> R:
+    """What `sink` makes of what `work` gives for every item, in order, with the journal at `path`."""
+    say = partial(progress.say_of, summary.command)
+    with Journal(path) as journal:
+        if lost := journal.unfinished():
+            say(f"{lost} calls were under way when an earlier run ended; they may have been billed")
+        async with team(models, journal, run, say) as asked:
+            most = 2 * max(runner.settings.most for runner in asked.runners)
+            workers = most if run.lane != "batch" else WAVE if total is None else min(WAVE, total) or 1
+            status = Status(asked)
+            with interruptible(asked, say), progress.bar("asking", total) as bar, ticking(bar, status):
+
+                async def done(item: T) -> M:
+                    made = await work(asked.runners, item)
+                    bar.advance(detail=status)  # as they come, not as they are written
+                    return made
+
+                try:
+                    return await sink(run_ordered(items, done, workers=workers, window=4 * workers))
+                except BaseException as error:
+                    error.summary = summary  # type: ignore[attr-defined] # what was sent is told all the same
+                    raise
+                finally:
+                    asked.count(summary)
 
 
 def make_all(
@@ -206,41 +278,6 @@ def make_all(
                 bar.advance()
 
         return asyncio.run(_write(made(), place, schema))
-
-
-async def _ask(
-    items: Iterable[T],
-    work: Callable[[Sequence[Runner], T], Awaitable[Made]],
-    models: Sequence[Model],
-    run: AskRun,
-    place: Work,
-    schema: pa.Schema,
-    summary: Summary,
-    progress: Progress,
-    total: int | None,
-) -> Counter[str]:
-    say = partial(progress.say_of, summary.command)
-    with Journal(place.journal) as journal:
-        if lost := journal.unfinished():
-            say(f"{lost} calls were under way when an earlier run ended; they may have been billed")
-        async with team(models, journal, run, say) as asked:
-            most = max(runner.settings.most for runner in asked.runners)
-            workers = WAVE if run.lane == "batch" else 2 * most
-            status = Status(asked)
-            with interruptible(asked, say), progress.bar("asking", total) as bar, ticking(bar, status):
-
-                async def done(item: T) -> Made:
-                    made = await work(asked.runners, item)
-                    bar.advance(detail=status)  # as they come, not as they are written
-                    return made
-
-                try:
-                    return await _write(run_ordered(items, done, workers=workers, window=4 * workers), place, schema)
-                except BaseException as error:
-                    error.summary = summary  # type: ignore[attr-defined] # what was sent is told all the same
-                    raise
-                finally:
-                    asked.count(summary)
 
 
 async def all_of(calls: Iterable[Awaitable[R]]) -> list[R]:
@@ -280,8 +317,8 @@ def write_output(
     out: Path,
     schema: pa.Schema,
     summary: Summary,
-    turned: Callable[[pa.Table], pa.Table] | None = None,
     exams: Path | None = None,
+    turned: Callable[[pa.Table], pa.Table] | None = None,
 ) -> None:
     """The output and what stands beside it, out of the parts, rows `turned` into their form; fills the summary.
 

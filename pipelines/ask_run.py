@@ -52,6 +52,8 @@ class AskRun:
     budget: float | None = None  # what the job may cost, all its runs together
     price_in: float | None = None  # per million tokens
     price_out: float | None = None
+    judge_price_in: float | None = None  # of the judge, where that is another model
+    judge_price_out: float | None = None
     dry_run: bool = False  # only say what the job would cost
     pilot: int | None = None  # items that this is found out with
 

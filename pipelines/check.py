@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from datatools.checks.lexicon import shipped
+from datatools.checks.lexicon import Lexicon, shipped
 from datatools.checks.medical import Knowledge, check_conversation
 from datatools.engine.local import run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work
-from datatools.graph.facts import facts_of
+from datatools.graph.facts import Facts, facts_of
 from datatools.graph.known import known_of, with_names_of
 from datatools.graph.read import read_graph
 from datatools.io.atomic import parquet_writer
@@ -197,15 +197,26 @@ def knowledge_of(settings: CheckSettings) -> Knowledge:
 
 
 @lru_cache(maxsize=1)
-def _knowledge(lexicon_path: str | None, graph_path: str | None, _digest: str) -> Knowledge:
+def _knowledge(lexicon_path: str | None, graph_path: str | None, digest: str) -> Knowledge:
+    lexicon, facts = _names_and_facts(lexicon_path, graph_path, digest)
+    return Knowledge(lexicon, known_of(facts, lexicon) if facts else None)
+
+
+def names_and_facts(settings: CheckSettings) -> tuple[Lexicon, Facts | None]:
+    """The lexicon, with the names of the graph, and what the graph says; None without one. Raises ValueError."""
+    return _names_and_facts(settings.lexicon, settings.graph, digest(settings))
+
+
+@lru_cache(maxsize=1)
+def _names_and_facts(lexicon_path: str | None, graph_path: str | None, _digest: str) -> tuple[Lexicon, Facts | None]:
     lexicon = shipped()
     if lexicon_path:
         lexicon = lexicon.with_file(Path(lexicon_path))
     if not graph_path:
-        return Knowledge(lexicon)
+        return lexicon, None
     graph = read_graph(graph_path)
     lexicon = with_names_of(graph, lexicon)
-    return Knowledge(lexicon, known_of(facts_of(graph, lexicon), lexicon))
+    return lexicon, facts_of(graph, lexicon)
 
 
 def digest(settings: CheckSettings) -> str:

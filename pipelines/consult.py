@@ -126,6 +126,7 @@ def consult(inputs: Sequence[str], out: Path, settings: ConsultSettings, run: As
     }
     summary = Summary("consult", list(inputs), unit="questions")
     with work_of(out, description, run) as work:
+        exams = exam_index(settings.decontaminate, work.path, progress)  # before anything is paid for
         judging = "" if settings.keep_human is None else f", judged by {judge.name}"
         progress.say(f"consult: {len(sources)} files, answers by {settings.model}{judging} → {out}")
         if settings.keep_human is not None and judge.place == model.place:
@@ -141,10 +142,9 @@ def consult(inputs: Sequence[str], out: Path, settings: ConsultSettings, run: As
             estimated(asked.items, writer.made, writer.foreseen, models, run, out, summary, progress)
             return summary
         summary.work = str(work.path)
-        exams = exam_index(settings.decontaminate, work.path, progress)  # before anything is paid for
         counts = ask_several(asked.items(), writer.made, models, run, work, CONSULT, summary, progress, asked.total)
         summary.flags, summary.saved = flags_of(counts), saved(settings, model, judge, run, counts)
-        write_output(work, out, CONSULT, summary, exams=exams)
+        write_output(work, out, CONSULT, summary, exams)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 

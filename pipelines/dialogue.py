@@ -91,6 +91,7 @@ def dialogue(inputs: Sequence[str], out: Path, settings: DialogueSettings, run: 
     }
     summary = Summary("dialogue", list(inputs), unit=UNITS[settings.source])
     with work_of(out, description, run) as work:
+        exams = exam_index(settings.decontaminate, work.path, progress)  # before anything is paid for
         progress.say(f"dialogue: {len(sources)} files, {settings.mode} with {settings.model} → {out}")
 
         def items() -> Iterator[Item | Real]:
@@ -100,7 +101,6 @@ def dialogue(inputs: Sequence[str], out: Path, settings: DialogueSettings, run: 
             estimated(items, of_one(maker.made), maker.foreseen, [model], run, out, summary, progress)
             return summary
         summary.work = str(work.path)
-        exams = exam_index(settings.decontaminate, work.path, progress)  # before anything is paid for
         if model is None:
             counts = make_all(items(), maker.filled, work, DIALOGUE, progress)
         else:
@@ -110,7 +110,7 @@ def dialogue(inputs: Sequence[str], out: Path, settings: DialogueSettings, run: 
         summary.rows_read, summary.flags = counts["read"], flags_of(counts)
         if not summary.rows_read:
             raise ValueError(NO_CASES if settings.source == "kg" else nothing_readable(inputs, faults))
-        write_output(work, out, DIALOGUE, summary, exams=exams)
+        write_output(work, out, DIALOGUE, summary, exams)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 

@@ -181,9 +181,11 @@ def _sync_seconds(calls: Calls, settings: Settings) -> float:
 def duration(seconds: float) -> str:
     """Seconds for a person.
 
-    >>> duration(42), duration(600), duration(9000)
-    ('42 s', '10 min', '2.5 h')
+    >>> duration(42), duration(600), duration(9000), duration(17 * 86400)
+    ('42 s', '10 min', '2.5 h', '17 days')
     """
     if seconds < 120:
         return f"{seconds:.0f} s"
+    if seconds > 72 * 3600:
+        return f"{seconds / 86400:.0f} days"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

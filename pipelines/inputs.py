@@ -44,7 +44,7 @@ def sized_parts(sources: Sequence[Source]) -> list[tuple[Source, int]]:
 
 
 def _size(source: Source) -> int:
-    if source.format == "jsonl" and source.stop >= 0:
+    if source.format in ("jsonl", "warc") and source.stop >= 0:
         return source.stop - source.start
     if source.format == "hf":
         return 0

@@ -16,6 +16,8 @@ from datatools.io.files import discover
 from datatools.io.source import Fault
 from datatools.report.progress import Progress
 
+PAIR = ("prompt", "chosen", "rejected")  # columns of turns; of a conversation it is `messages`
+
 
 def digest_of(files: Sequence[str]) -> str:
     """What tells the content of files and folders from another; "" of none. Raises ValueError for one not there."""
@@ -55,14 +57,15 @@ def opened(path: Path | None) -> decontaminate.Index | None:
 
 
 def without_leaks(table: pa.Table, exams: decontaminate.Index | None) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """The conversations that hold no exam item, and the trace rows of the others, with item and span.
+    """The conversations, or pairs, that hold no exam item, and the trace rows of the others, with item and span.
 
     All turns together are looked at: a question and its answer may leak an item that neither does alone.
     """
     if exams is None or not table.num_rows:
         return table, []
-    rows = table.select(["id", "source", "messages"]).to_pylist()
-    texts = ["\n".join(turn["content"] for turn in row["messages"]) for row in rows]
+    said = ["messages"] if "messages" in table.column_names else list(PAIR)
+    rows = table.select(["id", "source", *said]).to_pylist()
+    texts = ["\n".join(turn["content"] for name in said for turn in row[name]) for row in rows]
     found = decontaminate.leaks(texts, exams)
     traced = [
         decontaminate.trace_row(row["id"], row["source"], text, leak)

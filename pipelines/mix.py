@@ -149,7 +149,7 @@ def _schema(paths: Sequence[Path]) -> tuple[pa.Schema, tuple[str, ...]]:
         try:
             schema = pq.read_schema(path)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+            raise ValueError(f"{path}: no parquet file ({str(error).splitlines()[0]})") from error
         here = _record(schema, path)
         check(schema, here, path)
         if record is not None and here is not record:
@@ -290,8 +290,13 @@ def _write(
 
 @lru_cache(maxsize=64)
 def _bytes(path: str) -> int:
-    metadata = pq.read_metadata(path)
-    return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    """About how much memory the rows of a file take: by its first ones, or by what the file says of all of them."""
+    with pq.ParquetFile(path) as file:
+        groups = file.metadata.num_row_groups
+        stated = sum(file.metadata.row_group(number).total_byte_size for number in range(groups))
+        # In a file a value that comes often takes a few bits.
+        first = next(file.iter_batches(BATCH), None)
+        return int(max(stated, first.nbytes * file.metadata.num_rows // first.num_rows)) if first else int(stated)
 
 
 def _moved(

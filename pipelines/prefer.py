@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from datatools.io.source import Fault, Source
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.ask_run import AskRun
+from pipelines.ask_run import IN_PROCESS, AskRun
 from pipelines.check import CheckSettings, knowledge_of
 from pipelines.inputs import nothing_readable, sources_of
+from pipelines.leaks import exam_index
 from pipelines.prefer_pairs import unpaired
 from pipelines.prefer_rules import corrupted, description, schema_of
 from pipelines.prefer_settings import PreferSettings
@@ -63,10 +64,12 @@ def _judged(
     progress: Progress,
 ) -> Summary:
     from pipelines.ask_dry_run import estimated  # bring openai along, half a second
-    from pipelines.ask_items import ask_several, flags_of, judge_of, model_at, work_of, write_output
+    from pipelines.ask_items import OPENAI, ask_several, flags_of, judge_of, model_at, work_of, write_output
     from pipelines.prefer_judge import Comparer
 
-    writers = [model_at(name, url, run) for name, url in settings.places()]
+    places = settings.places()
+    home = next((url or OPENAI for name, url in places if not name.startswith(IN_PROCESS)), None)
+    writers = [model_at(name, url, run, home) for name, url in places]
     judge = judge_of(settings.judge_model, settings.judge_base_url, writers, run)
     comparer = Comparer(settings, knowledge_of(knowing), judge.name)
     texts = SourceTexts([source.path for source in sources])
@@ -95,12 +98,13 @@ def _judged(
             )
             return summary
         summary.work = str(place.path)
+        exams = exam_index(settings.decontaminate, place.path, progress)  # before anything is paid for
         items = comparer.items(sources, faults)
         counts = ask_several(items, work, models, run, place, PREFERENCE, summary, progress)
         summary.rows_read, summary.flags = counts["read"], flags_of(counts)
         if not summary.rows_read:
             raise ValueError(nothing_readable([file], faults))
-        write_output(place, out, schema_of(settings), summary, unpaired if settings.format == "kto" else None)
+        write_output(place, out, schema_of(settings), summary, exams, unpaired if settings.format == "kto" else None)
         summary.notes = _told(counts)
     return summary
 

@@ -67,8 +67,13 @@ class Asked:
     row: dict[str, Any]
     prompt: list[dict[str, str]]  # the turns before the reply
     own: str
-    source: str | None  # what the reply was made from
+    source: str | None  # what the judge is shown: what the reply was made from, or the record of the case
     language: str  # of the prompts: zh or en
+
+    @property
+    def against(self) -> str | None:
+        """What the checks hold replies against. A clinician never sees the record: advice need not stand in it."""
+        return None if self.row.get("facts") else self.source
 
     @property
     def question(self) -> str:
@@ -186,7 +191,7 @@ class Comparer:
     async def _candidates(self, writers: Sequence[Runner], asked: Asked, made: Made, usage: Usage) -> list[Candidate]:
         """The own answer and those that the models write, each once, with the checks that they break."""
         row = asked.row
-        flags = checked({**row, "source_text": asked.source}, self._knowledge)["flags"]
+        flags = checked({**row, "source_text": asked.against}, self._knowledge)["flags"]
         own = Candidate(asked.own, row["generator"], flags=tuple(dict.fromkeys((*(row.get("flags") or ()), *flags))))
         found = {_bare(own.text): own}
         requests = self.requests(asked, len(writers))
@@ -209,7 +214,7 @@ class Comparer:
         messages = [*asked.prompt, {"role": "assistant", "content": answer}]
         language = asked.row.get("language") or "und"
         found = check_conversation(
-            messages, asked.source, self._knowledge, language=language, finish_reason=finish_reason
+            messages, asked.against, self._knowledge, language=language, finish_reason=finish_reason
         )
         return found.flags
 

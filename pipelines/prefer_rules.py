@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,17 +22,15 @@ from datatools.engine.local import get_ready, run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work
-from datatools.graph.facts import facts_of
-from datatools.graph.known import with_names_of
-from datatools.graph.read import read_graph
 from datatools.io.atomic import parquet_writer
 from datatools.io.source import Fault, Note, Source
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines.ask_run import RULES
-from pipelines.check import CheckSettings, digest, knowledge_of
+from pipelines.check import CheckSettings, digest, names_and_facts
 from pipelines.conversations import conversations
 from pipelines.inputs import FAULT_CLASSES, companions, nothing_readable, sized_parts
+from pipelines.leaks import digest_of, exam_index, opened, without_leaks
 from pipelines.prefer_pairs import Candidate, pair_row, unpaired, within
 from pipelines.prefer_settings import LEAST_RATIO, MOST_RATIO, PreferSettings
 from schemas.records import PREFERENCE, UNPAIRED
@@ -52,6 +49,7 @@ def description(
     return {
         "command": "prefer",
         "settings": {**asdict(settings), **models, "digest": digest(knowing), "version": VERSION, **more},
+        "exams": digest_of(settings.decontaminate),
         "inputs": {source.name: identity(source.path) for source in sources},
     }
 
@@ -78,6 +76,7 @@ def corrupted(
     summary = Summary("prefer", [file], unit="conversations")
     identities = {source.path: identity(source.path) for source in sources}
     with open_work(out, description(sources, settings, knowing), fresh=fresh) as work:
+        exams = exam_index(settings.decontaminate, work.path, progress)
         more_kinds(knowing)  # says what is wrong with a graph before anything is begun
         units = plan(parts, identities, f"prefer@{VERSION} {settings} {digest(knowing)}")
         progress.say(f"prefer: {len(units)} units, {workers} workers → {out}")
@@ -90,21 +89,14 @@ def corrupted(
         if not tally["rows_read"]:
             raise ValueError(nothing_readable([file], faults, work, keys))
         summary.rows_read, summary.work = tally["rows_read"], str(work.path)
-        _write(work, keys, faults, settings, out, summary)
+        _write(work, keys, faults, settings, out, summary, exams)
     return summary
 
 
 def more_kinds(knowing: CheckSettings) -> dict[str, Corrupt]:
     """The corruptions that a graph allows. Raises ValueError, naming file and line of a broken one."""
-    return {"formula": _formulas(knowing, digest(knowing)).other} if knowing.graph else {}
-
-
-@lru_cache(maxsize=1)
-def _formulas(knowing: CheckSettings, _digest: str) -> Formulas:
-    assert knowing.graph is not None
-    graph = read_graph(knowing.graph)
-    lexicon = with_names_of(graph, knowledge_of(knowing).lexicon)
-    return Formulas(facts_of(graph, lexicon), lexicon)
+    lexicon, facts = names_and_facts(knowing)
+    return {"formula": Formulas(facts, lexicon).other} if facts else {}
 
 
 def prefer_unit(unit: Unit, settings: PreferSettings, tally: Counter[str]) -> Iterator[tuple[str, pa.Table]]:
@@ -183,10 +175,17 @@ def _fault(fault: Fault) -> dict[str, Any]:
 
 
 def _write(
-    work: Work, keys: list[str], faults: Sequence[Fault], settings: PreferSettings, out: Path, summary: Summary
+    work: Work,
+    keys: list[str],
+    faults: Sequence[Fault],
+    settings: PreferSettings,
+    out: Path,
+    summary: Summary,
+    exams: Path | None,
 ) -> None:
     trace_path, _ = companions(out)
-    with parquet_writer(trace_path, TRACE) as trace:
+    index = opened(exams)
+    with parquet_writer(trace_path, TRACE) as trace, parquet_writer(out, schema_of(settings)) as writer:
         tables = [pa.Table.from_pylist([_fault(fault) for fault in faults], schema=TRACE)]
         for table in (*tables, *(table for _, table in Parts(work, keys, "trace").batches())):
             trace.write(table)
@@ -196,9 +195,12 @@ def _write(
                 counts[name] = counts.get(name, 0) + 1
                 if row["rule"] in FAULT_CLASSES:
                     summary.problems.append(f"{row['source']}: {row['excerpt']}")
-    with parquet_writer(out, schema_of(settings)) as writer:
         for _, table in Parts(work, keys, "pairs").batches():
+            table, leaked = without_leaks(table, index)
             writer.write(unpaired(table) if settings.format == "kto" else table)
+            for row in leaked:
+                summary.dropped[row["rule"]] = summary.dropped.get(row["rule"], 0) + 1
+            trace.write(pa.Table.from_pylist(leaked, schema=TRACE))
     summary.rows_written, summary.dropped = writer.written, dict(sorted(summary.dropped.items()))
     summary.output, summary.trace = str(out), str(trace_path) if trace.written else None
     if not trace.written:

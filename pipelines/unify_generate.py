@@ -8,10 +8,9 @@ passages again and finds its replies there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -21,14 +20,12 @@ from datatools.dedupe.exact import question_key
 from datatools.engine.work import Work
 from datatools.io.atomic import part_writer
 from datatools.llm.errors import Failure
-from datatools.llm.journal import Journal
 from datatools.llm.reply import plain_text
 from datatools.llm.request import Reply, Request
-from datatools.llm.runner import Runner, run_ordered
+from datatools.llm.runner import Runner
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from pipelines.ask_items import WAVE, model_at
-from pipelines.asking import Status, interruptible, team, ticking
+from pipelines.ask_items import asking, model_at
 from pipelines.unify_merge import GENERATED, Merge
 from pipelines.unify_passages import PAIRS, pair_row
 from pipelines.unify_settings import UnifyRun, UnifySettings
@@ -88,35 +85,15 @@ class ModelGenerator:
 
     def run(self, merge: Merge, work: Work, summary: Summary, progress: Progress) -> None:
         """Ask for every kept passage and leave the rows as parts; fills the summary's requests and tokens."""
-        asyncio.run(self._generate(merge, work, summary, progress))
 
-    async def _generate(self, merge: Merge, work: Work, summary: Summary, progress: Progress) -> None:
-        with Journal(work.journal) as journal:
-            if lost := journal.unfinished():
-                progress.say(f"unify: {lost} calls were under way when an earlier run ended; they may have been billed")
-            say = partial(progress.say_of, "unify")
-            async with team([self.model], journal, self.options, say) as asked:
-                (runner,) = asked.runners
-                most = 2 * runner.settings.most
-                workers = min(WAVE, merge.kept_passages) or 1 if self.options.lane == "batch" else most
-                status = Status(asked)
-                with (
-                    interruptible(asked, say),
-                    progress.bar("asking", merge.kept_passages) as bar,
-                    ticking(bar, status),
-                ):
+        async def work_on(runners: Sequence[Runner], passage: tuple[int, Document, bool]) -> Made:
+            return await self.pairs(runners[0], *passage)
 
-                    async def done(item: tuple[int, Document, bool]) -> Made:
-                        made = await self.pairs(runner, *item)
-                        bar.advance(detail=status)  # as they come, not as they are written
-                        return made
+        async def write(results: AsyncIterator[Made]) -> None:
+            await _write(results, merge, work)
 
-                    try:
-                        await _write(
-                            run_ordered(merge.passages(), done, workers=workers, window=4 * workers), merge, work
-                        )
-                    finally:
-                        asked.count(summary)
+        models, options, total = [self.model], self.options, merge.kept_passages
+        asyncio.run(asking(merge.passages(), work_on, models, options, work.journal, write, summary, progress, total))
 
     async def pairs(self, runner: Runner, number: int, document: Document, has_pair: bool) -> Made:
         """The rows that come of a passage."""

@@ -106,7 +106,10 @@ def write_card(
         f"# {out.resolve().name}\n\n{_opening(stage, base_model, data)}",
         "## Data\n\n" + ("\n\n".join(_file(one) for one in data) or "None is named."),
         f"## Command\n\n```\n{shlex.join(command)}\n```",
-        "## Settings\n\n" + _table(("setting", "value"), [(name, _shown(settings[name])) for name in settings]),
+        "## Settings\n\n"
+        + _table(
+            ("setting", "value"), [(name, _shown(value)) for name, value in settings.items() if value is not None]
+        ),
         f"## Versions\n\n{_versions()}",
         "## Use\n\nA model that was trained on medical text is no medical device. What it says can be wrong, and must "
         "be checked by someone qualified before anyone acts on it.",

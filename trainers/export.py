@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainers.merge import FolderSummary, check_run, copy_beside, is_adapter, new_folder, write_merged
+from trainers.folder import FolderSummary, check_run, copy_beside, is_adapter, new_folder
+from trainers.merge import write_merged
 from trainers.turns import stops_of, turns_of
 
 FORMATS = ("safetensors", "ollama", "gguf")

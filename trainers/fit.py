@@ -21,7 +21,7 @@ from typing import Any
 
 from datatools.io.atomic import sync_folder
 from datatools.report.progress import Bar, Progress
-from trainers import checkpoints, manifest
+from trainers import checkpoints, manifest, vocabulary
 from trainers.load import adapter_of, library, model_of, quiet_libraries, tokenizer_of
 from trainers.metrics import Clock, Metrics, rows_of_steps, tokens_of_steps
 from trainers.plan import Plan, named, plan_from
@@ -118,12 +118,14 @@ def _trainer(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any]:
     library("trl")  # sets up its logger, which is quietened next
     _quiet_loggers()
     transformers.set_seed(settings.seed)
-    tokenizer = tokenizer_of(settings, settings.model)
+    tokenizer = tokenizer_of(settings, settings.start)
     trainer_class, config_class = classes(plan.stage)
     data = _dataset(out / DATA, plan.stage)
     model = model_of(settings, plan, tokenizer)
     known = model.config.get_text_config().vocab_size if plan.method != "full" else 0
-    before = transformers.AutoConfig.from_pretrained(settings.model).get_text_config().vocab_size
+    before = transformers.AutoConfig.from_pretrained(settings.start).get_text_config().vocab_size
+    if settings.extend_vocab:
+        before = vocabulary.first_new(Path(settings.start))
     more: dict[str, Any] = {}
     if STAGES[plan.stage].rows == "prompts":
         more["reward_funcs"] = rewards_of(settings.rewards, has_answers="answer" in data.column_names)
@@ -134,13 +136,16 @@ def _trainer(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any]:
             args=config,
             train_dataset=data,
             processing_class=tokenizer,
-            peft_config=adapter_of(settings, plan, tokenizer, min(known, before)) if known else None,
+            peft_config=adapter_of(settings, plan, tokenizer, min(known, before), model) if known else None,
             **more,
         )
     except (TypeError, ValueError) as error:
         if settings.set:
             raise ValueError(f"--set {', '.join(settings.set)}: {' '.join(str(error).split())}") from error
         raise
+    head = trainer.model.get_output_embeddings() if known else None
+    if head is not None and not hasattr(head, "bias"):
+        head.bias = None  # the fused loss asks for it, and peft's wrapper around a head with new tokens has none
     for callback in (transformers.PrinterCallback, transformers.ProgressCallback):
         trainer.remove_callback(callback)
     return trainer, tokenizer

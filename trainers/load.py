@@ -59,7 +59,7 @@ def model_of(settings: TrainSettings, plan: Plan, tokenizer: Any) -> Any:
         from trainers.attention import register
 
         register()
-    config = transformers.AutoConfig.from_pretrained(settings.model)
+    config = transformers.AutoConfig.from_pretrained(settings.start)
     if settings.rope_scaling:
         _stretch(config, settings.rope_scaling)
     options: dict[str, Any] = {"config": config, "attn_implementation": plan.attention}
@@ -72,7 +72,7 @@ def model_of(settings: TrainSettings, plan: Plan, tokenizer: Any) -> Any:
         config.num_labels = 1
     kind = transformers.AutoModelForSequenceClassification if stage.scores else transformers.AutoModelForCausalLM
     try:
-        model = kind.from_pretrained(settings.model, **options)
+        model = kind.from_pretrained(settings.start, **options)
     except (OSError, ValueError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"--model {settings.model}: cannot be loaded ({said})") from error
@@ -89,7 +89,7 @@ def model_of(settings: TrainSettings, plan: Plan, tokenizer: Any) -> Any:
     return model
 
 
-def adapter_of(settings: TrainSettings, plan: Plan, tokenizer: Any, known: int) -> Any:
+def adapter_of(settings: TrainSettings, plan: Plan, tokenizer: Any, known: int, model: Any) -> Any:
     """Configuration of the adapter, or None; tokens beyond the `known` ones of the model are trained whole."""
     if plan.method == "full":
         return None
@@ -102,8 +102,17 @@ def adapter_of(settings: TrainSettings, plan: Plan, tokenizer: Any, known: int) 
         target_modules="all-linear",
         task_type="SEQ_CLS" if STAGES[plan.stage].scores else "CAUSAL_LM",
         use_dora=plan.method == "dora",
-        trainable_token_indices=new or None,
+        trainable_token_indices=_rows_of(model, new) if new else None,
     )
+
+
+def _rows_of(model: Any, tokens: list[int]) -> Any:
+    """What peft is told to train of the embeddings: rows of the input, and of the output where it is another table."""
+    table, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if head is None or head.weight is table.weight:
+        return tokens
+    names = {module: name.rpartition(".")[2] for name, module in model.named_modules()}
+    return {names[table]: tokens, names[head]: tokens}
 
 
 def check_rope(wanted: str | None) -> None:

@@ -19,7 +19,7 @@ _ABOUT_WEIGHTS = (".safetensors", ".bin")
 
 def identity(settings: TrainSettings, stage: str) -> dict[str, Any]:
     """What must be the same for a run to go on: settings, hashes of the data, digest of the model."""
-    files = [*settings.inputs, *settings.general]
+    files = [*settings.inputs, *settings.general, *([settings.extend_vocab] if settings.extend_vocab else [])]
     return {
         "stage": stage,
         "settings": settings.recorded(),

@@ -12,13 +12,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from datatools.engine.work import hold
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from trainers import card, checkpoints, manifest
+from trainers import card, checkpoints, manifest, vocabulary
 from trainers.fit import DATA, TEMPORARY, fit
 from trainers.load import check_rope, quiet_libraries, tokenizer_of
 from trainers.machine import Device, Model, device, model_facts
@@ -50,9 +51,10 @@ def train(
     summary = Summary("train", list(settings.inputs), unit="rows")
     if dry_run:
         with tempfile.TemporaryDirectory() as folder:
+            settings, more = _extended(settings, Path(folder))
             done, prepared, decided, model, machine = _prepare(settings, stage, Path(folder), progress)
         _count(summary, prepared)
-        summary.estimate = lines(done, decided, model, machine, prepared, source)
+        summary.estimate = lines(done, decided, model, machine, prepared, source) + more
         summary.dry_run, summary.seconds = done.recorded(), round(time.perf_counter() - began, 3)
         return summary
     out = settings.folder
@@ -73,6 +75,8 @@ def train(
             manifest.write(out, found)
             for name in checkpoints.remove_broken(out):
                 progress.say(f"train: {name} was never finished, and is removed")
+            if settings.extend_vocab:
+                vocabulary.write_weights(settings.model, Path(settings.start))
             _fit(out, plan_from(found["plan"]), progress)
             _tell(settings, out, command)
         summary.output = str(out)
@@ -86,7 +90,14 @@ def inspect(settings: TrainSettings, count: int) -> str:
     """The first rows as the model sees them, what is learned of them marked. Raises ValueError for a row that fails."""
     quiet_libraries()
     stage, _ = _look(settings)
-    tokenizer = tokenizer_of(settings, model_facts(settings.model).path)
+    if settings.extend_vocab:
+        with tempfile.TemporaryDirectory() as folder:
+            return _inspected(_extended(settings, Path(folder))[0], stage, count)
+    return _inspected(settings, stage, count)
+
+
+def _inspected(settings: TrainSettings, stage: str, count: int) -> str:
+    tokenizer = tokenizer_of(settings, model_facts(settings.start).path)
     said = []
     with tempfile.TemporaryDirectory() as folder:
         rows = read_rows(settings.inputs, count)
@@ -103,6 +114,8 @@ def inspect(settings: TrainSettings, count: int) -> str:
 def _look(settings: TrainSettings) -> tuple[str, str]:
     """Look at everything that can be wrong before anything is made. The stage, and how it was found."""
     check_rope(settings.rope_scaling)
+    if settings.extend_vocab and not Path(settings.extend_vocab).is_file():
+        raise ValueError(f"--extend-vocab {settings.extend_vocab}: no such file")
     told = [(path, columns(path)) for path in (*settings.inputs, *settings.general)]
     stages = {stage_of(names, path) for path, names in told} if settings.stage is None else {settings.stage}
     if len(stages) > 1:
@@ -129,7 +142,7 @@ def _prepare(
     settings: TrainSettings, stage: str, folder: Path, progress: Progress
 ) -> tuple[Plan, Prepared, Limits, Model, Device]:
     """Render, verify, measure, decide, pack: `train.arrow` in a folder, and the plan that goes with it."""
-    model = model_facts(settings.model)
+    model = model_facts(settings.start)
     tokenizer = tokenizer_of(settings, model.path)
     rows_file = folder / "rows.arrow"
     with progress.bar("rows", None) as bar:
@@ -152,6 +165,19 @@ def _prepare(
     return plan(settings, stage, model, machine, decided, prepared), prepared, decided, model, machine
 
 
+def _extended(settings: TrainSettings, out: Path) -> tuple[TrainSettings, list[str]]:
+    """The settings of a run in `out` and a line of the plan; where a vocabulary is extended, its tokenizer is made."""
+    if not settings.extend_vocab:
+        return settings, []
+    here = replace(settings, out=str(out))
+    base, corpus = Path(here.start), Path(settings.extend_vocab)
+    shutil.rmtree(base, ignore_errors=True)  # of a run that ended before it was begun
+    new = vocabulary.write_tokenizer(model_facts(settings.model).path, corpus, settings.new_tokens, base)
+    some = ", ".join(token for token in new if "\ufffd" not in token and len(token.strip()) > 1)
+    line = f"words     {len(new):,} new tokens of {corpus.name}: {some[:60].rpartition(',')[0] or some[:60]}, …"
+    return here, [line]
+
+
 def _rows(settings: TrainSettings) -> Iterator[Row]:
     rows = read_rows(settings.inputs, settings.limit)
     if not settings.general:
@@ -165,6 +191,7 @@ def _begin(
     """Prepare a new run; its manifest, written when all else of it is in place."""
     folder = out / Path(DATA).parent
     folder.mkdir(exist_ok=True)
+    settings, more = _extended(settings, out)
     done, prepared, decided, model, machine = _prepare(settings, stage, folder, progress)
     left = [{"row": place, "what": "cut"} for place in prepared.cut]
     left += [{"row": place, "what": "dropped"} for place in prepared.dropped]
@@ -177,7 +204,7 @@ def _begin(
         "free": {},
         "plan": done.recorded(),
         "prepared": kept,
-        "lines": lines(done, decided, model, machine, prepared, source),
+        "lines": [*lines(done, decided, model, machine, prepared, source), *more],
     }
     manifest.write(out, found)
     return found
@@ -204,6 +231,7 @@ def _forget(out: Path) -> None:
         shutil.rmtree(path)
     shutil.rmtree(out / "data", ignore_errors=True)
     shutil.rmtree(out / TEMPORARY, ignore_errors=True)
+    shutil.rmtree(out / "base", ignore_errors=True)
     if manifest.read(out) is not None:
         for pattern in ("*.safetensors", "*.json", "*.jsonl", "*.html", "*.jinja", "README.md"):
             for path in out.glob(pattern):

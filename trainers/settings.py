@@ -43,6 +43,8 @@ class TrainSettings:
     launch: str = "auto"
     processes: int | None = None
     report_to: tuple[str, ...] = ()
+    extend_vocab: str | None = None  # corpus that new tokens are trained on
+    new_tokens: int = 2000
     limit: int | None = None
     seed: int = 0
     set: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +58,8 @@ class TrainSettings:
         ):
             if (value := getattr(self, name)) not in allowed:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: there are {', '.join(allowed)}")
-        for name in ("epochs", "batch_size", "max_steps", "save_steps", "max_length", "learning_rate", "processes"):
+        counts = ("epochs", "batch_size", "max_steps", "save_steps", "max_length", "processes", "new_tokens")
+        for name in (*counts, "learning_rate"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: must be above 0")
         if not 0 < self.general_share < 1:
@@ -66,6 +69,11 @@ class TrainSettings:
     def folder(self) -> Path:
         """Folder of the run."""
         return Path(self.out)
+
+    @property
+    def start(self) -> str:
+        """The model that training begins with: the one that is named, or what --extend-vocab made of it."""
+        return str(self.folder / "base") if self.extend_vocab else self.model
 
     def recorded(self) -> dict[str, Any]:
         """What the manifest keeps, as JSON would give it back: everything but what changes no weight."""

@@ -1,4 +1,4 @@
-"""Claims of an answer against a graph: herbs of a formula, nature and channels of a herb, therapy of a syndrome.
+"""Claims of an answer against a graph: herbs of a formula, properties of a herb, therapy of a syndrome.
 
 Three outcomes, as counts: the graph says the same, the graph says otherwise, the graph does not know. Where a graph lists
 all there is (the herbs of a formula, the channels of a herb) what it leaves out is contradicted; a therapy is only
@@ -18,6 +18,9 @@ from datatools.checks.prescription import together
 
 _NATURE = re.compile(
     "(?:性|药性(?:为|是)?|[辛甘苦酸咸涩淡][，、,])(?:味[辛甘苦酸咸涩淡、]{1,8}[，,])?(?P<nature>大寒|微寒|寒|凉|平|微温|温|大热|热)(?![性热凉中肺里])"
+)
+_FLAVOURS = re.compile(
+    "(?<![一二三四五六七八九十数诸各几])味(?:为|是|[:：])?(?P<flavours>微?[辛甘苦酸咸涩淡](?:[、，,和及与兼]?微?[辛甘苦酸咸涩淡]){0,5})"
 )
 _CHANNELS = re.compile(
     "(?<!当)[归入](?P<channels>(?:[肝心脾肺肾胃胆、，,和及与]|小肠|大肠|膀胱|三焦|心包|经){1,24}?经)(?![络脉期血])"
@@ -59,6 +62,7 @@ class Known:
     herbs: Mapping[str, frozenset[str]] = field(default_factory=dict)  # formula → all its herbs
     natures: Mapping[str, frozenset[str]] = field(default_factory=dict)  # herb → natures
     channels: Mapping[str, frozenset[str]] = field(default_factory=dict)  # herb → channels, without 经
+    flavours: Mapping[str, frozenset[str]] = field(default_factory=dict)  # herb → flavours, without 微
     therapies: Mapping[str, frozenset[str]] = field(default_factory=dict)  # syndrome → therapies
 
 
@@ -108,7 +112,7 @@ def _has(herbs: frozenset[str] | None, herb: str) -> bool | None:
 
 
 def _properties(text: str, mentions: list[Mention], known: Known) -> Iterator[tuple[str, bool | None]]:
-    """Herb, and its nature or channels before the sentence ends or another herb comes."""
+    """Herb, and its nature, flavours or channels before the sentence ends or another herb comes."""
     for place, herb in enumerate(mentions):
         if herb.kind != HERB:
             continue
@@ -124,6 +128,13 @@ def _properties(text: str, mentions: list[Mention], known: Known) -> Iterator[tu
             # 平 of one book is 微温 of another: only hot against cold is a contradiction.
             opposed = side != "even" and sides and sides <= {"cold", "warm"} - {side}
             yield f"{herb.name}:{nature['nature']}", True if side in sides else False if opposed else None
+        if (tastes := _FLAVOURS.search(text, herb.end, end)) and not _NEGATED.search(text, herb.end, tastes.start()):
+            flavours = known.flavours.get(herb.name, frozenset())
+            claimed = re.findall("[辛甘苦酸咸涩淡]", tastes["flavours"])
+            # Books differ by one flavour or another: only when none is right is it a contradiction.
+            wrong = bool(flavours) and not flavours & set(claimed)
+            for flavour in claimed:
+                yield f"{herb.name}:味{flavour}", True if flavour in flavours else False if wrong else None
         if (said := _CHANNELS.search(text, herb.end, end)) and not _NEGATED.search(text, herb.end, said.start()):
             channels = known.channels.get(herb.name)
             for channel in _CHANNEL.findall(said["channels"]):

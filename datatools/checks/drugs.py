@@ -17,7 +17,7 @@ _STEM = re.compile(
 )
 # A medicine that is taken, applied or bought: the verb before it tells 感冒颗粒 from 颗粒状, 甘草片 from 照片.
 _FORM = re.compile(
-    "(?:服用|口服|外用|吃|服|用|换成?|配合?|备|开|含|涂|抹|滴|喷|买|加)(?:点|些|上|一[盒瓶支]|了|过)?(?P<name>[\u4e00-\u9fffA-Z][\u4e00-\u9fffA-Z0-9]{1,9}?"
+    "(?:服用|口服|外用|吃|服|(?<![功作])用|换成?|配合?|备|开|含|涂|抹|滴|喷|买|加)(?:点|些|上|一[盒瓶支]|了|过)?(?P<name>[\u4e00-\u9fffA-Z][\u4e00-\u9fffA-Z0-9]{1,9}?"
     "(?:片(?!刻|面|段)|胶囊|颗粒|口服液|滴眼液|滴鼻液|滴耳液|眼膏|软膏|乳膏|凝胶|混悬液|糖浆|洗剂|搽剂|贴膏|喷雾剂?|气雾剂|泡腾片|滴丸|丸|散(?![步热开光发])|冲剂|合剂|栓))"
 )
 # Trade names that patients and clinicians use for the drug itself, and generic names whose end says nothing.
@@ -43,6 +43,8 @@ def lexicon_of_drugs() -> Lexicon:
 def unlisted_drugs(text: str, given: str) -> tuple[str, ...]:
     """Medicines of a text that are not given, told by their ends and forms; each once, in order.
 
+    >>> unlisted_drugs("文蛤汤的功用为散风清热。", "")
+    ()
     >>> unlisted_drugs("可以吃点保济丸，配合莫沙必利。先服用感冒颗粒，拍个照片。", "用过莫沙必利"), unlisted_drugs("吃两片止痛片", "")
     (('保济丸',), ())
     """

@@ -45,6 +45,10 @@ _VULGAR_SIGN = re.compile("[¼½¾⅐-⅞]")
 _VULGAR = re.compile("(?<![0-9])([0-9]{0,6})([¼½¾⅐-⅞])")
 
 _START = re.compile("[0-9零〇一二三四五六七八九十百千万亿两兩廿卅壹贰叁肆伍陆柒捌玖拾佰仟萬億半]")
+# Herbs and medicines whose names begin as a number with a unit: 百合 is no hundred 合, 三七片 are not three to seven.
+_NAME = re.compile(
+    "百合|三七(?![日天次分开年月岁十])|八月[札炸]|[五六]月[雪寒艾]|百日草|千日红|千斤拔|三分三|半[支枝]莲|三年桐|十滴水|九分散"
+)
 _TOKEN = re.compile(
     rf"(?P<numeral>{NUMERAL})(?:分之(?P<part>{NUMERAL}|[0-9]{{1,6}}(?:\.[0-9]{{1,6}})?))?"
     r"|(?<![0-9])(?<![0-9]\.)(?P<digits>(?:[0-9]{1,3}(?:,[0-9]{3}){1,4}(?![0-9])|[0-9]{1,20})(?:\.[0-9]{1,12})?)"
@@ -140,6 +144,9 @@ def quantities(text: str) -> list[Quantity]:
     end = position = 0
     while begin := _START.search(text, position):
         start = begin.start()
+        if name := _NAME.match(text, start):
+            position = name.end()
+            continue
         token = _TOKEN.match(text, start)
         if token is None:  # inside a longer run of digits
             position = start + 1

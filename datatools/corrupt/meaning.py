@@ -33,10 +33,10 @@ _TURNED: tuple[tuple[str, str], ...] = (
 _TURNS = tuple((re.compile(pattern), other) for pattern, other in _TURNED)
 
 WARNING = re.compile(
-    r"禁[用服忌]|忌[用服食]|慎[用服]|不宜|不可(?:久|过|多|与|同)|切[忌勿]|严禁|避免|注意|警惕|谨防"
+    r"禁[用服忌]|忌[用服食]|慎[用服]|不宜|不可(?:久|过|多|与|同)|切[忌勿]|严禁|避免|注意(?!力|缺陷)|警惕|谨防"
     r"|(?:及时|立即|尽快|尽早)(?:就[医诊]|到医院|去医院|送医|停药|手术)|遵医嘱|医[师生]指导|不良反应|副作用"
     # The poison of a disease and of what was eaten is none of the drug.
-    r"|(?<![中病非脓梅尿])毒性(?!、|弥|心|肝|脑|休)(?<!缓解药物毒性)|(?<![食触进伤或])有[大小剧]?毒(?![食物动植气或之])"
+    r"|(?<![中病非脓梅尿])毒性(?!、|弥|心|肝|脑|休|作用药)(?<!缓解药物毒性)|(?<![食触进伤或])有[大小剧]?毒(?![食物动植气或之])"
     r"|(?i:contraindicat|do not (?:take|use|give)|side effects?|adverse|overdose|warning"
     r"|(?:see|call|tell|consult|contact) (?:your|a) (?:doctor|physician)|seek (?:medical|immediate)|call 911)"
 )

@@ -12,8 +12,9 @@ import unicodedata
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from datatools.llm.reply import plain_text, split_thinking
+from datatools.llm.reply import plain_text
 from datatools.llm.structured import objects
+from datatools.llm.thinking import split_thinking
 
 SCHEMA, STATED, ALONE, WORDS, LOGPROBS, NONE = "schema", "stated", "letters", "option_text", "logprobs", "none"
 

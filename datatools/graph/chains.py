@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 
 from datatools.graph.facts import Fact, Facts
-from datatools.graph.graph import DISEASE, FORMULA, HERB, SYNDROME, THERAPY
+from datatools.graph.graph import DISEASE, FORMULA, HERB, SYMPTOM, SYNDROME, THERAPY
 from datatools.graph.neighbourhood import neighbourhood
 from datatools.graph.question import Question, gives_away, listed, question_of
 
@@ -29,6 +29,7 @@ class Chains:
             SYNDROME: (self._cause_to_features, self._syndrome_to_herbs),
             DISEASE: (self._disease_to_herbs, self._cause_to_features),
             THERAPY: (self._therapy_to_herbs,),
+            SYMPTOM: (self._symptom_to_mechanism,),
         }.get(type_, ())
         for way in drawn.sample(ways, len(ways)):
             yield from way(entity, drawn)
@@ -135,6 +136,25 @@ class Chains:
         )
         answer = f"病机：{cause.tail}。\n临床表现：{signs.tail}。"
         yield question_of("chain", signs, asked, answer, [cause, signs])
+
+    def _symptom_to_mechanism(self, symptom: str, drawn: random.Random) -> Iterator[Question]:
+        """Symptom → where → mechanism → ailments."""
+        places, signs = self._every("symptom_place", symptom), self._every("symptom_mechanism", symptom)
+        cause, seen = self._one("symptom_cause", symptom), self._every("symptom_seen", symptom)
+        steps = [("病位", places), ("病机", signs), ("病因病机", [cause] if cause else []), ("常见于", seen)]
+        told = [(label, found) for label, found in steps if found]
+        if len(told) < 2:
+            return
+        labels = "、".join(label.replace("常见于", "常见病证") for label, _ in told)
+        asked = drawn.choice(
+            (
+                f"症见{symptom}，请依次说明其{labels}。",
+                f"辨证时见到{symptom}，试从{labels}几个方面分析。",
+                f"怎样由{symptom}推求{labels}？",
+            )
+        )
+        answer = "\n".join(f"{label}：{listed(found)}。" for label, found in told)
+        yield question_of("chain", told[-1][1][0], asked, answer, [fact for _, found in told for fact in found])
 
     def _disease_to_herbs(self, disease: str, drawn: random.Random) -> Iterator[Question]:
         """Disease → syndrome → therapy → formula → herbs."""

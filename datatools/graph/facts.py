@@ -17,6 +17,7 @@ _HAN_NAME = re.compile("[\u4e00-\u9fff（）()·、，]{1,24}$")
 _MISPRINTS = (
     (re.compile("([瓜栝])萎"), r"\1蒌"),
     (re.compile("石莒蒲"), "石菖蒲"),
+    (re.compile("剌"), "刺"),
     (re.compile("焊(?=[苦甜桃杏白扁])"), "燀"),
 )
 

@@ -108,6 +108,44 @@ def cause(tail: str) -> list[str]:
     return [found[1].strip("，、 ").removesuffix("等")] if found else []
 
 
+def cause_within(tail: str) -> list[str]:
+    """The cause that stands within a description.
+
+    >>> cause_within("临床以鼻中出血为特征的症状。多因鼻部疾患，或肺胃火热上扰所致。 常见于血溢病。")
+    ['鼻部疾患，或肺胃火热上扰']
+    """
+    found = re.search("多(?:由|因)([^。]{4,110}?)(?:所致|引起|而成)", tail)
+    return [found[1].strip("，、 ").removesuffix("等")] if found else []
+
+
+def seen_in(tail: str) -> list[str]:
+    """The ailments of 常见于…, names alone.
+
+    >>> seen_in("多属实证。 常见于头风病、脑瘤及眼、口、鼻病，各种外感病或其他全身性疾病等。")
+    ['头风病', '脑瘤', '鼻病']
+    """
+    found = re.search("常见于([^。]{2,120})", tail)
+    items = re.split("[、，；]|以及|及|或|和", found[1]) if found else []
+    names_ = [item.removesuffix("等").strip() for item in items]
+    return [
+        name
+        for name in names_
+        if re.fullmatch("[\u4e00-\u9fff]{2,6}", name) and not re.search("各|其|多种|部分|疾病|过程|系病", name)
+    ]
+
+
+def place(tail: str) -> list[str]:
+    """Where in the body: 心肺, 四肢."""
+    text = tail.strip(" 。")
+    return [text] if re.fullmatch("[\u4e00-\u9fff]{1,4}", text) else []
+
+
+def mechanisms(tail: str) -> list[str]:
+    """Mechanisms that a symptom speaks for: 脾虚;肝郁气滞、瘀血阻络 → 脾虚, 肝郁气滞, 瘀血阻络."""
+    items = [item.strip(" 。") for item in re.split("[;；，,、]", tail)]
+    return [item for item in items if re.fullmatch("(?![肝心脾肺肾胃胆肠]+$)[\u4e00-\u9fff]{2,8}", item)]
+
+
 def treats(tail: str) -> list[str]:
     """运用具有…作用的方药或相关疗法，以治疗风寒外袭所致病证的治法。 → 风寒外袭."""
     found = re.search("以治疗(.{3,60}?)等?所致(?:的)?(?:各种)?(?:病证|病症|疾病)", tail)
@@ -171,6 +209,7 @@ class Kind:
     view: Views = whole
     closed: bool = False  # the graph names all tails of a head: what it does not name is not true
     prose: bool = False  # tails are sentences
+    open: bool = False  # nothing can be called false of a head: such facts are filled in and told, never denied
 
     def matches(self, relation: str, head_type: str, tail_type: str) -> bool:
         """Whether a triple of these types states such a fact."""
@@ -322,6 +361,27 @@ KINDS = (
         "symptom_features", (SYMPTOM,), "clinical_performance 临床表现 定义", "表现", view=meaning, prose=True,
         states=("{head}的特征为：{tail}", "{head}以{tail}为特征"),
         backs=("以“{tail}”为特征的症状是下列哪一个？", "“{tail}”描述的是下列哪一症状？"),
+    ),
+    Kind(
+        "symptom_cause", (SYMPTOM,), "clinical_performance 临床表现", "病因病机", view=cause_within, prose=True,
+        states=("{head}的病因病机为：{tail}", "{head}多因{tail}所致"),
+        asks=("{head}的病因病机是下列哪一项？", "下列哪一项可以引起{head}？"),
+        backs=("多因“{tail}”所致的症状是下列哪一个？",),
+    ),
+    Kind(
+        "symptom_seen", (SYMPTOM,), "clinical_performance 临床表现 常见于", "常见病证", view=seen_in, open=True,
+        states=("{head}常见于{tail}", "{tail}可出现{head}"),
+        blanks=("{head}常见于____。",),
+    ),
+    Kind(
+        "symptom_place", (SYMPTOM,), "body_part 病位", "病位", view=place, open=True,
+        states=("{head}的病位在{tail}", "{head}一症，病位在{tail}"),
+        blanks=("从病位来看，{head}的病位在____。", "{head}一症，病位多在____。"),
+    ),
+    Kind(
+        "symptom_mechanism", (SYMPTOM,), "indicator 提示 病机提示", "常见病机", view=mechanisms, open=True,
+        states=("{head}多提示{tail}", "症见{head}，多属{tail}"),
+        blanks=("症见{head}，多提示的病机（证候）是____。", "辨证时，{head}这一表现多提示____。"),
     ),
     Kind(
         "disease_syndrome", (DISEASE,), "dis2syn has_syndrome 证型 证候 分型", "证型", tail=SYNDROME,

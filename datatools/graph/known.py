@@ -14,7 +14,7 @@ def with_names_of(graph: Graph, lexicon: Lexicon) -> Lexicon:
 
 
 def known_of(facts: Facts, lexicon: Lexicon) -> Known:
-    """Formula → herbs (whole compositions only), herb → natures and channels, syndrome → therapies."""
+    """Formula → herbs (whole compositions only), herb → natures, flavours and channels, syndrome → therapies."""
     return Known(
         herbs={
             formula: frozenset(lexicon.base_name(fact.tail) for fact in found)
@@ -25,6 +25,10 @@ def known_of(facts: Facts, lexicon: Lexicon) -> Known:
         channels={
             herb: frozenset(channel.removesuffix("经") for channel in channels)
             for herb, channels in _by_base(facts, "meridian", lexicon).items()
+        },
+        flavours={
+            herb: frozenset(flavour.removeprefix("微") for flavour in flavours)
+            for herb, flavours in _by_base(facts, "flavour", lexicon).items()
         },
         therapies={
             syndrome: frozenset(fact.tail for fact in found)

@@ -1,10 +1,12 @@
 """The neighbourhood of an entity: what a graph says of it, at one step and at two, the most telling first.
 
-A fact tells the more, the fewer others it is true of: 截疟 says more of a herb than 清热解毒, which half of them do.
+A fact tells the more, the fewer others stand at its far end under the same relation: 截疟 says more of a herb than
+清热解毒, which half of them do, and a formula of four herbs says more of each than one of thirty.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import xxhash
@@ -23,34 +25,47 @@ class Neighbourhood(NamedTuple):
 
 
 def neighbourhood(facts: Facts, entity: str, type_: str, seed: int = 0, cap: int = CAP) -> Neighbourhood:
-    """Up to `cap` facts of each part; kinds take turns, so that one with many tails does not crowd out the others.
+    """Up to `cap` facts of each part. Kinds take turns, so that one with many tails does not crowd out the others; so
+    do the entities of the second step.
 
     What tells as much stands in an order drawn by `seed`.
     """
-    of_entity = [
+    own = [
         [fact for fact in facts.of_head[kind][entity] if fact.triple.head_type == type_]
         for kind in facts.kinds_of.get(entity, ())
     ]
-    own = _in_turns(facts, of_entity, seed)[:cap]
-    of_tail = [by_tail[entity] for by_tail in facts.of_tail.values() if entity in by_tail]
-    named = _in_turns(facts, of_tail, seed)[:cap]
-    beyond: list[Fact] = []
-    for name in dict.fromkeys([*(fact.tail for fact in own), *(fact.head for fact in named)]):
-        if name != entity and name in facts.kinds_of:
-            beyond += [fact for kind in facts.kinds_of[name] for fact in facts.of_head[kind][name]]
-            if len(beyond) >= cap:
-                break
-    return Neighbourhood(tuple(own), tuple(named), tuple(beyond[:cap]))
+    first = _in_turns(facts, own, seed, cap)
+    named = [
+        [fact for fact in by_tail[entity] if fact.kind.tail in ("", type_)]
+        for by_tail in facts.of_tail.values()
+        if entity in by_tail
+    ]
+    second = _in_turns(facts, named, seed, cap, from_tail=True)
+    ends = dict.fromkeys([*(fact.tail for fact in first), *(fact.head for fact in second)])
+    beyond: list[list[Fact]] = []
+    for name in ends:
+        if name != entity and name in facts.kinds_of and len(beyond) < cap:
+            every = [facts.of_head[kind][name] for kind in facts.kinds_of[name]]
+            told = [[fact for fact in those if fact.tail != entity] for those in every]
+            beyond.append(_in_turns(facts, told, seed, cap))
+    return Neighbourhood(tuple(first), tuple(second), tuple(_one_of_each(beyond, cap)))
 
 
-def _in_turns(facts: Facts, by_kind: list[list[Fact]], seed: int) -> list[Fact]:
+def _in_turns(
+    facts: Facts, by_kind: Sequence[Sequence[Fact]], seed: int, cap: int, from_tail: bool = False
+) -> list[Fact]:
     """The most telling fact of each kind, then the next of each; which kind begins is drawn."""
 
     def order(fact: Fact) -> tuple[int, int]:
+        others = facts.of_head[fact.kind.name][fact.head] if from_tail else facts.of_tail[fact.kind.name][fact.tail]
         drawn = xxhash.xxh3_64_intdigest(f"{seed}\0{fact.kind.name}\0{fact.head}\0{fact.tail}".encode())
-        return len(facts.of_tail[fact.kind.name][fact.tail]), drawn
+        return len(others), drawn
 
     ranked = [sorted(found, key=order) for found in by_kind if found]
     ranked.sort(key=lambda found: order(found[0])[1])
-    turns = max(map(len, ranked), default=0)
-    return [found[turn] for turn in range(turns) for found in ranked if turn < len(found)]
+    return _one_of_each(ranked, cap)
+
+
+def _one_of_each(lists: Sequence[Sequence[Fact]], cap: int) -> list[Fact]:
+    turns = max(map(len, lists), default=0)
+    return [found[turn] for turn in range(turns) for found in lists if turn < len(found)][:cap]

@@ -22,7 +22,7 @@ from datatools.graph.question import Question, core_of, draw, gives_away, is_in_
 from datatools.graph.unlike import Unlike, same_type
 
 TASKS = ("cloze", "choice", "true_false", "matching", "chain")
-VERSION = 1
+VERSION = 2
 _LETTERS = "ABCDEFGH"
 _TRIES = 80  # draws for a distractor before a question is given up
 _LONGEST_OPTION = 70
@@ -273,7 +273,7 @@ class Maker:
     def _statements(self, entity: str, type_: str, drawn: random.Random) -> Iterator[Question]:
         facts = [(fact, drawn.random() < 0.5) for fact in self._facts_about(entity, type_, drawn)]
         for fact, holds in [*facts, *((fact, not holds) for fact, holds in facts)]:
-            if fact.kind.prose and len(fact.tail) > 90:
+            if fact.kind.open or (fact.kind.prose and len(fact.tail) > 90):
                 continue
             tail = fact.tail
             if not holds:
@@ -310,7 +310,7 @@ class Maker:
             if not found:
                 continue
             kind = found[0].kind
-            if kind.name == "composition" or (kind.name == "nature" and entity):
+            if kind.open or kind.name in ("composition", "nature"):
                 continue
             fact = drawn.choice(found)
             group = self._group(fact, drawn)
@@ -373,6 +373,7 @@ class Maker:
             "herb_function": f"{head}的功效为{listed}。",
             "formula_function": f"{head}的功用为{listed}。",
             "alias": f"{head}又称{listed}。",
+            "symptom_mechanism": f"{head}多提示{listed}。",
         }.get(kind.name) or f"{self._state(kind, head, listed)}。"
 
     def _grounds(self, fact: Fact) -> Sequence[Fact]:

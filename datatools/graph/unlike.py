@@ -67,7 +67,7 @@ class Unlike:
     def __call__(self, kind: Kind, head: str, tail: str, said: list[str] | None = None) -> bool:
         """Whether `tail` is surely not true of `head` under a kind of which the graph says something of `head`."""
         true = self._facts.tails(kind.name, head) if said is None else said
-        if not true or tail in true:
+        if kind.open or not true or tail in true:
             return False
         special = getattr(self, f"_{kind.name}", None)
         if special is not None:

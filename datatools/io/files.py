@@ -30,6 +30,7 @@ FORMATS = {
     "docx": "docx",
     "zip": "zip",
     "tar": "tar tgz tbz2 txz",
+    "warc": "warc wet arc",
 }
 BY_EXTENSION = {extension: name for name, extensions in FORMATS.items() for extension in extensions.split()}
 COMPRESSED = {"gz": "gz", "zst": "zst", "tgz": "gz"}  # bz2 and xz only as .tar.bz2 and .tar.xz, which tarfile opens
@@ -39,7 +40,9 @@ MAGIC = (
     (b"ARROW1", "arrow"),
     (b"PK\x03\x04", "zip"),
     (b"<?xml", "xml"),
+    (b"WARC/", "warc"),
 )
+WARCS = (".warc.gz", ".warc")
 HEAD = 65_536  # bytes looked at where the extension says nothing
 
 
@@ -76,7 +79,8 @@ def named(argument: str, several: bool, prefixes: set[str], faults: list[Fault])
         yield argument, last
         return
     prefix = unique(last, prefixes) + "/" if several else ""
-    files = [(printable(path.relative_to(root).as_posix()), str(path)) for path in walk(root, faults)]
+    found = without_sources(list(walk(root, faults)))
+    files = [(printable(path.relative_to(root).as_posix()), str(path)) for path in found]
     for name, path in sorted(files, key=lambda pair: pair[0].split("/")):
         yield path, prefix + name
 
@@ -91,6 +95,14 @@ def walk(root: Path, faults: list[Fault]) -> Iterator[Path]:
     for folder, subfolders, files in os.walk(root, onerror=refused):
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and not name.endswith(".work")]
         yield from (Path(folder, name) for name in files if not name.startswith("."))
+
+
+def without_sources(files: Sequence[Path]) -> list[Path]:
+    """The files, less the WARC files of a crawl where `documents.parquet` beside them holds their text already."""
+    crawls = {path.parent for path in files if path.name == "documents.parquet"}
+    crawls &= {path.parent for path in files if path.name.endswith(WARCS)}
+    beside = (*WARCS, "documents.trace.parquet")
+    return [path for path in files if path.parent not in crawls or not path.name.endswith(beside)]
 
 
 def unique(name: str, taken: set[str]) -> str:
@@ -174,8 +186,12 @@ def by_content(source: Source, head: bytes) -> Source | None:
 def split(source: Source, target_bytes: int) -> list[Source]:
     """Cut a Source into ranges of about `target_bytes` that can be read independently, in order.
 
-    Plain JSONL is cut by bytes (a range owns the lines that start in it), parquet by row groups, all else is one.
+    Plain JSONL is cut by bytes (a range owns the lines that start in it), WARC by the bytes of its gzip members,
+    parquet by row groups; all else is one.
     """
+    if source.format == "warc" and source.compression == "gz" and source.data is None:
+        stop = source.stop if source.stop >= 0 else Path(source.path).stat().st_size
+        return ranges(source, [*range(source.start, stop, max(1, target_bytes)), stop])
     if source.data is not None or source.compression or source.start or source.stop != -1:
         return [source]
     if source.format == "jsonl":

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from itertools import chain
 from typing import Any
+from urllib.parse import urljoin
 
 from lxml import etree
 from lxml import html as lxml_html
 
-from datatools.io.encoding import decode
+from datatools.io.encoding import Decoded, decode
 from datatools.io.outline import Block, Heading, documents, file_title, sections, tidy_heading
 from datatools.io.pieces import ENDS, LONGEST_PARSED, spans
 from datatools.io.scripts import subscript, superscript
@@ -46,24 +47,38 @@ LAYOUT = {"table", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol"}  # a table th
 UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.I | re.S)
 CLOSED = ("</p>", "</div>", "</table>", "</ul>", "</tr>", "</li>")  # where a page may be cut
 HAN = "\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
+LICENSE_NAME = re.compile(r"(?:dc|dcterms)[.:](?:license|rights)", re.I)
+CREATIVE_COMMONS = re.compile(r"(?:https?:)?//creativecommons\.org/(?:licenses|publicdomain)/", re.I)
 WRAPPED = re.compile(rf"(?<=[{HAN}])[ \t]*\n\s*(?=[{HAN}])")
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[Read]:
     """One Document per section of the page that has text; `offset` counts characters of the extracted text."""
-    data = source.read()
+    yield from read_page(decoded_page(source.read()), source.name, file_title(source.name))
+
+
+def decoded_page(data: bytes, charset: str | None = None) -> Decoded:
+    """The text of a page; `charset` is what came with it, and counts where the page itself declares none."""
     declared = DECLARED.search(data[:4096])
-    decoded = decode(data, (declared[1] or declared[2]).decode("ascii") if declared else None)
-    del data
+    return decode(data, (declared[1] or declared[2]).decode("ascii") if declared else charset)
+
+
+def read_page(decoded: Decoded, name: str, untitled: str = "", address: str = "") -> Iterator[Document | Fault]:
+    """One Document per section of a page called `name`; `untitled` is its title where it has none of its own.
+
+    Links to a licence are made whole with the page's `address`.
+    """
     parser = lxml_html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
     pages = (lxml_html.document_fromstring(part.encode("utf-8", "replace"), parser) for part in cut_page(decoded.text))
     page = next(pages)
-    title = title_of(page) or file_title(source.name)
-    base = Document("", source.name, language=language_of(page), source_type="web", license=license_of(page))
+    licence = license_of(page)
+    if licence and address:
+        licence = urljoin(address, licence)
+    base = Document("", name, language=language_of(page), source_type="web", license=licence)
     base.meta = encoding_meta(decoded)
-    yield from documents(sections(placed(chain([page], pages))), title, base)
+    yield from documents(sections(placed(chain([page], pages))), title_of(page) or untitled, base)
     if any("depth" in error.message.lower() for error in parser.error_log):
-        yield Fault(source.name, "elements nested too deep: the parser dropped what stands below")
+        yield Fault(name, "elements nested too deep: the parser dropped what stands below")
 
 
 def cut_page(text: str) -> Iterator[str]:
@@ -94,8 +109,15 @@ def language_of(page: Any) -> str:
 
 
 def license_of(page: Any) -> str:
-    """The address of the licence the page links to; empty for none."""
-    return next(iter(page.xpath("//link[@rel='license']/@href | //a[@rel='license']/@href")), "").strip()
+    """The address of the licence the page states, by `rel` or in its metadata, or links to; empty for none."""
+    for element in page.iter("link", "a", "area"):
+        if "license" in (element.get("rel") or "").lower().split() and element.get("href"):
+            return str(element.get("href")).strip()
+    for meta in page.iter("meta"):
+        if LICENSE_NAME.fullmatch(meta.get("name") or meta.get("property") or "") and meta.get("content"):
+            return str(meta.get("content")).strip()
+    links = (element.get("href") or "" for element in page.iter("a"))
+    return next((link.strip() for link in links if CREATIVE_COMMONS.match(link.strip())), "")
 
 
 def placed(pages: Iterable[Any]) -> Iterator[Heading | Block]:

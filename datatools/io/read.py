@@ -39,6 +39,7 @@ READERS = {
     "arrow": "datatools.io.arrow",
     "xlsx": "datatools.io.xlsx",
     "xml": "datatools.io.xml",
+    "warc": "datatools.io.warc",
     "hf": "datatools.io.hf",
 }
 BROKEN = (
@@ -57,9 +58,9 @@ BROKEN = (
     tarfile.TarError,
     zstandard.ZstdError,
 )
-IN_CHARACTERS = {"txt", "markdown", "html", "latex", "pdf", "docx"}  # formats whose offsets count characters
+IN_CHARACTERS = {"txt", "markdown", "html", "latex", "pdf", "docx", "warc"}  # formats whose offsets count characters
 # Libraries that meet a broken file with exceptions of their own, or of any other kind, from inside their code.
-PARSERS = {"datasets", "docx", "huggingface_hub", "lxml", "openpyxl", "pyarrow", "pypdfium2", "pypdfium2_raw"}
+PARSERS = {"datasets", "docx", "huggingface_hub", "lxml", "openpyxl", "pyarrow", "pypdfium2", "pypdfium2_raw", "warcio"}
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[Read]:

@@ -20,7 +20,7 @@ LARGEST = 512 << 20  # bytes of a file, archive member or line that is held in m
 class Source:
     """One file, archive member or dataset to read, or a range of it.
 
-    `start` and `stop` count bytes for line files and row groups for parquet; `stop` −1 is the end.
+    `start` and `stop` count bytes for line files and WARC files (packed), row groups for parquet; `stop` −1 is the end.
     """
 
     path: str  # where the bytes are: a file, or `hf:org/name`

@@ -82,6 +82,9 @@ class Journal:
 
     def close(self) -> None:
         """Commit what is queued and close the file. Closing twice is fine."""
+        if self._timer is not None:  # the loop may go on for a moment
+            self._timer.cancel()
+            self._timer = None
         self._writer.shutdown()
         if self._gathering.rows and self._error is None:  # the event loop ended before it could
             rows, self._gathering.rows = self._gathering.rows, []

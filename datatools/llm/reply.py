@@ -9,24 +9,13 @@ from typing import Any, TypeAlias
 
 from datatools.llm.errors import Failure, classify, failure
 from datatools.llm.request import Reply
+from datatools.llm.thinking import split_thinking
 
 Body: TypeAlias = Mapping[str, Any]
 
 CUT = frozenset({"length", "max_tokens", "model_length"})
 FILTERED = frozenset({"content_filter", "sensitive", "safety"})  # "sensitive" is Zhipu's word
 BROKEN_OFF = frozenset({"network_error", "insufficient_system_resource", "abort", "error"})  # Zhipu, DeepSeek, vLLM
-
-# Tags of R1, Qwen, Seed, Magistral and Kimi, and the headings of HuatuoGPT-o1.
-TAGS = r"think|thinking|thought|reasoning|seed:think"
-THINKING = re.compile(
-    rf"\s*(?:<({TAGS})>(?P<tag>.*?)</\1>|\[THINK\](?P<bracket>.*?)\[/THINK\]|◁think▷(?P<triangle>.*?)◁/think▷"
-    r"|\#+ *Thinking\s*?\n(?P<heading>.*?)\n\#+ *Final Response\s*?\n)",
-    re.DOTALL,
-)
-OPENING = rf"(?:<(?:{TAGS})>|\[THINK\]|◁think▷)"
-# Templates of R1 and Qwen put the opening tag into the prompt: the reply then starts inside the thinking.
-LATE_THINKING = re.compile(rf"(?!.*{OPENING})(.*)(?:</(?:{TAGS})>|\[/THINK\]|◁/think▷)", re.DOTALL)
-OPEN_THINKING = re.compile(rf"\s*{OPENING}(.*)", re.DOTALL)
 
 ANSWER = re.compile(r"<answer>(.*)</answer>", re.DOTALL)  # of models trained to think in tags
 FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
@@ -112,25 +101,6 @@ def _logprobs(choice: Body) -> tuple[tuple[str, float], ...] | None:
         for one in tokens
         if isinstance(one, Mapping) and "token" in one and isinstance(one.get("logprob"), int | float)
     )
-
-
-def split_thinking(text: str) -> tuple[str, str]:
-    """Thinking at the beginning, and the answer after it. Tags further in belong to the answer.
-
-    >>> split_thinking("<think>first</think><think>then</think> Rest.")
-    ('first\\nthen', ' Rest.')
-    """
-    thoughts = []
-    while found := THINKING.match(text):
-        thoughts.append(found[found.lastgroup or 0])
-        text = text[found.end() :]
-    if found := LATE_THINKING.match(text):
-        thoughts.append(found[1])
-        text = text[found.end() :]
-    elif found := OPEN_THINKING.match(text):
-        thoughts.append(found[1])
-        text = ""
-    return "\n".join(thoughts), text
 
 
 def plain_text(text: str) -> str:

@@ -363,7 +363,8 @@ class Runner:
             self.counters.cached += not sent
             tries.made += 1
             if isinstance(found, Failure):
-                self._unpaid(held, sent=False, broken=None)
+                # What a batch has no readable line for may have been billed; every other failure says that it was not.
+                self._unpaid(held, sent=found.kind == "malformed", broken=None)
                 outcome: Outcome = found
             else:
                 outcome = self._received(found, held)

@@ -34,16 +34,19 @@ class _Made(NamedTuple):
 class TransformersModel:
     """A causal language model with a chat template; greedy unless a request has a temperature.
 
-    `model` is the name with its prefix, `identity` tells its weights from others of the same name. Raises ValueError
-    when the libraries, the model or its chat template are not there.
+    `model` is the name with its prefix, `identity` tells its weights from others of the same name. `loaded` are its
+    tokenizer and model, where somebody has loaded them already. Raises ValueError when the libraries, the model or its
+    chat template are not there.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, loaded: tuple[Any, Any] | None = None) -> None:
         self.model = self.base_url = model
         self.api_key = ""
         self.refused: set[str] = set()
-        name = model.removeprefix(PREFIX)
-        self._torch, self._tokenizer, self._model = _load(name)
+        if loaded is None:
+            loaded = _load(model.removeprefix(PREFIX))
+        self._torch: Any = import_module("torch")
+        self._tokenizer, self._model = loaded
         self._device = "cuda" if self._torch.cuda.is_available() else "cpu"
         self._model.to(self._device).eval()
         self.identity = f"transformers {_digest(self._model)}"
@@ -172,9 +175,10 @@ class TransformersModel:
         return self._tokenizer.decode(kept, skip_special_tokens=True), len(kept), stop is None
 
 
-def _load(name: str) -> tuple[Any, Any, Any]:
+def _load(name: str) -> tuple[Any, Any]:
     try:
-        torch, transformers = import_module("torch"), import_module("transformers")
+        import_module("torch")
+        transformers = import_module("transformers")
     except ImportError as error:
         raise ValueError(f"--model {PREFIX}{name}: needs pip install 'medical-datatools[train]' ({error})") from error
     try:
@@ -185,7 +189,7 @@ def _load(name: str) -> tuple[Any, Any, Any]:
         raise ValueError(f"--model {PREFIX}{name}: no model of that id or path ({said})") from error
     if not tokenizer.chat_template:
         raise ValueError(f"--model {PREFIX}{name}: its tokenizer has no chat template; take a model made for chat")
-    return torch, tokenizer, model
+    return tokenizer, model
 
 
 def _digest(model: Any) -> str:

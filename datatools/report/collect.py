@@ -82,6 +82,7 @@ STRIPPED = "-stripped-"  # in the key of a unit without its boilerplate, behind 
 _COUNTED = (
     *(("languages_read", "languages"), ("pii", "pii"), ("encodings", "encodings")),
     *(("entities", "entities"), ("covered", "covered"), ("verdicts", "verdicts")),
+    *(("entity_rows", "entity_rows"), ("rows_by_entity", "rows_by_entity"), ("claims", "claims")),
 )
 
 

@@ -37,6 +37,7 @@ class Summary:
     dry_run: dict[str, Any] | None = None  # what a dry run found; not part of the JSON of a real one
     estimate: list[str] = field(default_factory=list)  # the same in lines; not part of the JSON
     unit: str = "documents"  # what was read, in words; not part of the JSON
+    crawl: dict[str, Any] | None = None  # what a crawl asked for and got; in the JSON only then
     flags: dict[str, int] | None = None  # flag → rows, where a job says so; in the JSON only then
     scores: dict[str, Any] | None = None  # what an evaluation found; in the JSON only then
     notes: list[str] = field(default_factory=list)  # lines of the screen below the figures; not part of the JSON
@@ -48,10 +49,10 @@ class Summary:
         return 3 if self.failed else 0
 
     def to_json(self) -> str:
-        """One JSON object; `error`, `flags`, `saved`, `scores` and `dry_run` only where there are any."""
+        """One JSON object; `error`, `flags`, `saved`, `scores`, `crawl` and `dry_run` only where there are any."""
         values = asdict(self)
         del values["problems"], values["estimate"], values["notes"], values["unit"]
-        for name in ("error", "flags", "saved", "scores", "dry_run"):
+        for name in ("error", "flags", "saved", "scores", "dry_run", "crawl"):
             if values[name] is None:
                 del values[name]
         return json.dumps(values, ensure_ascii=False)

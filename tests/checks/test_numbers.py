@@ -55,6 +55,22 @@ def test_numbers_are_read_in_every_spelling(text: str, expected: list[str]) -> N
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("百合固金汤用百合10g、三七粉3g", ["10 g", "3 g"]),
+        ("三七片口服，每次4片", ["4 片"]),
+        ("八月札、六月雪、半枝莲各15g", ["15 g"]),
+        ("百合病用百合7枚", ["7 枚"]),
+        ("粟米二百合", ["200 合"]),
+        ("三七日后复诊", ["3 天", "7 天"]),
+        ("3~5g百合", ["3 g", "5 g"]),
+    ],
+)
+def test_names_that_begin_as_numbers_are_none(text: str, expected: list[str]) -> None:
+    assert read(text) == expected
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "1. 糖尿病",

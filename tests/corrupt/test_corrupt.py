@@ -151,6 +151,8 @@ def test_too_short_without_its_warning_is_left_alone():
         "又名梅毒性脑膜脑炎。",
         "可缓解药物毒性、烈性。",
         "进食有毒或变质的鱼。",
+        "伴注意力不集中。",
+        "见于接受有毒性作用药物治疗的患者。",
     ],
 )
 def test_what_was_eaten_or_caught_is_no_warning(line: str):

@@ -272,6 +272,31 @@ def test_templates_take_head_and_tail(kind: object) -> None:
     assert len(kind.states) > 1  # type: ignore[attr-defined]
 
 
+def test_a_symptom_is_asked_for_place_mechanism_and_ailments() -> None:
+    made = Graph()
+    told = "临床以经常不能安睡为特征的症状。多因思虑劳神太过，气血亏虚所致。 常见于不寐、郁病及其他全身性疾病。"
+    made.add(
+        [
+            Triple("失眠", "clinical_performance", told, "symptom"),
+            Triple("失眠", "body_part", "心", "symptom"),
+            Triple("失眠", "indicator", "心血虚;肝郁化火、肝肾", "symptom"),
+            Triple("粉剌", "indicator", "湿热", "symptom"),
+        ]
+    )
+    facts = facts_of(made, shipped())
+    assert facts.tails("symptom_seen", "失眠") == ["不寐", "郁病"]
+    assert facts.tails("symptom_mechanism", "失眠") == ["心血虚", "肝郁化火"]  # 肝肾 is an organ, no mechanism
+    assert facts.tails("symptom_mechanism", "粉刺") == ["湿热"]
+    (cause,) = facts.tails("symptom_cause", "失眠")
+    assert cause == "思虑劳神太过，气血亏虚"
+    made_of = Maker(facts).questions("失眠", "symptom", TASKS, 20)
+    assert {one.task for one in made_of} >= {"cloze", "chain"}
+    chain = next(one for one in made_of if one.task == "chain")
+    assert "病位：心。" in chain.answer and "病机：心血虚、肝郁化火。" in chain.answer
+    # What a symptom may speak for is never told to be false: a graph does not list all of it.
+    assert not any(one.kind == "symptom_mechanism" for one in made_of if one.task in ("true_false", "choice"))
+
+
 # What is surely not true
 
 

@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.llm.clinic_defects import CLINICIAN, PATIENT, planted
+from tests.llm import tcm_writer
+from tests.llm.clinic_defects import CLINICIAN, PATIENT, WRITER, planted
 
 Message = dict[str, str]
 
@@ -58,6 +59,7 @@ URGENT = re.compile(
     "胸痛|胸闷|呼吸困难|喘不|咯血|呕血|吐血|便血|黑便|血块|昏迷|昏倒|晕倒|抽搐|自杀|不想活|出血|见红|梗塞|误服|说不出话|意识"
     "|chest pain|breath|blood|passed out|seizure"
 )
+_DANGER = re.compile(f"{URGENT.pattern}|神昏|惊厥|厥|急促|出血|抽|昏")
 _FACTS = re.compile(r"^- (.+)$", re.MULTILINE)
 _TURN = re.compile(r"\s*[（(](?:第 (\d+) 次，共|turn (\d+) of) (\d+)–(\d+).*[）)]$", re.DOTALL)
 _USED = re.compile("用过([\u4e00-\u9fff]{2,8}(?:片|胶囊|颗粒|膏|液)?)")
@@ -94,6 +96,16 @@ class Clinic:
         user = messages[-1]["content"]
         draw = _drawn(self.seed, list(messages))
         chinese = bool(re.search("[\u4e00-\u9fff]", system))
+        if system.startswith(tcm_writer.QUESTIONS):
+            return tcm_writer.instruction(user, draw, system.startswith("你"))
+        if system.startswith(tcm_writer.ANSWERS):
+            text = tcm_writer.answer(
+                user, draw, system.startswith("你"), bool(_DANGER.search(user.split("指令：")[-1]))
+            )
+            for defect in ("foreign_herb", "answers_unanswerable"):
+                if draw.random() < self.rates.get(defect, 0.0):
+                    text = tcm_writer.with_defect(defect, text, user, draw)
+            return self._with_defects(WRITER, text, False, draw)
         if "评审" in system or "You review" in system:
             return judgement(user, chinese)
         if "你比较对同一个医学问题" in system or "You compare several answers" in system:

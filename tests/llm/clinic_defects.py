@@ -10,6 +10,7 @@ CLINICIAN = (
     *("wrong_dose", "invented_drug", "leakage", "wrong_language", "repetition", "truncated", "role_mixup"),
     *("incompatible_herbs", "missing_warning"),
 )
+WRITER = ("wrong_dose", "invented_drug", "leakage", "wrong_language", "repetition", "truncated", "incompatible_herbs")
 DEFECTS = tuple(dict.fromkeys((*CLINICIAN, *PATIENT)))
 
 _LEAKS = (

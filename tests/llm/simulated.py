@@ -1,7 +1,8 @@
 """Providers in virtual time: minutes of an endpoint's life in seconds, the same every time.
 
-`VirtualLoop` is an event loop whose clock jumps to the next timer instead of waiting for it; while a thread works (the
-journal's) it stands still. `play` drives the real Runner, with a real journal, against a provider in this process.
+`VirtualLoop` is an event loop whose clock jumps to the next timer instead of waiting for it; the journal commits in
+the loop's own thread, so that no time passes meanwhile. `play` drives the real Runner, with a real journal, against a
+provider in this process.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,28 +33,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        self._threads = 0
         self._really_select = self._selector.select
         self._selector.select = self._select  # type: ignore[method-assign]
 
     def time(self) -> float:
         return self._now
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
-        self._threads += 1
-        future = super().run_in_executor(executor, func, *args)
-        future.add_done_callback(self._thread_done)
-        return future
-
-    def _thread_done(self, _: object) -> None:
-        self._threads -= 1
-
     def _select(self, timeout: float | None) -> Any:
-        if self._threads and timeout != 0:
-            return self._really_select(None)  # the thread wakes the loop up
         assert timeout is not None, "everyone waits, and nothing will ever happen"
         self._now += timeout
         return self._really_select(0)
+
+
+class NoThread(Executor):
+    """Does what it is given before it returns: a thread that works is nothing that this loop could see."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(function(*arguments, **named))
+        return done
 
 
 @dataclass
@@ -239,6 +238,8 @@ def play(provider: Simulated, folder: Path, settings: Settings, seconds: float =
         numbers = itertools.count()
         with Journal(folder / "journal.sqlite") as journal:
             journal._write_connection.execute("pragma synchronous = off")
+            journal._writer.shutdown()
+            journal._writer = NoThread()
             async with Runner(provider, journal, settings) as runner:
 
                 async def work() -> None:

@@ -17,6 +17,7 @@ from datatools.llm import batches as batches_module
 from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, Stopped
 from datatools.llm.journal import Journal
+from datatools.llm.money import Budget, Price
 from datatools.llm.request import Reply, Request
 from datatools.llm.runner import Runner, Settings
 from tests.llm.batch_server import Batch, BatchServer, nth
@@ -43,14 +44,20 @@ def asked(text: str, **parameters: Any) -> Request:
 
 
 def run(
-    path: Path, url: str, requests: Sequence[Request], settings: Settings = BATCH, timeout: float = 30.0
+    path: Path,
+    url: str,
+    requests: Sequence[Request],
+    settings: Settings = BATCH,
+    timeout: float = 30.0,
+    budget: Budget | None = None,
 ) -> tuple[list[Any], Runner, list[str]]:
     """What each request comes to, the runner after it, and what it said; with exceptions in place of outcomes."""
     said: list[str] = []
 
     async def main() -> tuple[list[Any], Runner, list[str]]:
         with Journal(path) as journal:
-            async with Runner(Endpoint(url, "m", timeout=timeout), journal, settings, said.append) as runner:
+            endpoint = Endpoint(url, "m", timeout=timeout)
+            async with Runner(endpoint, journal, settings, said.append, budget) as runner:
                 return await asyncio.gather(*map(runner.ask, requests), return_exceptions=True), runner, said
 
     return asyncio.run(main())
@@ -183,6 +190,15 @@ def test_a_request_that_may_succeed_is_asked_again_in_another_batch(path: Path, 
     assert [len(batch.lines) for batch in server.batches] == [8, 1, 1]
     assert (runner.counters.sent, runner.counters.retried) == (10, 2)
     assert unfinished(path) == (2 if fault == "missing" else 0, 0)
+
+
+@pytest.mark.parametrize(("fault", "lost"), [("missing", True), ("expired", False), ("server", False)])
+def test_what_may_have_been_billed_counts_against_the_budget(path: Path, fault: str, lost: bool) -> None:
+    budget = Budget(1e9, Price(1.0, 1.0))
+    with BatchServer(row=planned({"病3": [fault]})) as server:
+        outcomes, _, _ = run(path, server.url, REQUESTS, budget=budget)
+    assert texts(outcomes) == REPLIES
+    assert (budget.lost > 0) == lost and budget.spent > budget.lost and budget.reserved == 0
 
 
 @pytest.mark.parametrize(

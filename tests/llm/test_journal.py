@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from datatools.llm.endpoint import Endpoint
-from datatools.llm.journal import Counts, Journal
+from datatools.llm.journal import GROUP_SECONDS, Counts, Journal
 from datatools.llm.journal_file import VERSION
 from datatools.llm.journal_read import JournalReader
 from datatools.llm.request import Request
@@ -286,3 +286,21 @@ def test_a_reply_is_on_the_disk_before_it_is_parsed(path, monkeypatch):
                 asking(path, server.url)
         outcome, counts = asking(path, server.url)
     assert outcome.cached and outcome.text and counts.sent == len(server.seen) == 1
+
+
+def test_a_journal_that_is_closed_while_rows_gather_keeps_them_and_is_left_alone(tmp_path):
+    problems = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: problems.append(context))
+        with Journal(tmp_path / "journal.sqlite") as journal:
+            writing = asyncio.create_task(journal.start(b"k" * 16, model="m", request=b"{}"))
+            await asyncio.sleep(0)
+            writing.cancel()
+        await asyncio.sleep(2 * GROUP_SECONDS)  # in which the group would have been stored
+
+    asyncio.run(main())
+    assert problems == []
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        assert journal.counts().sent == 1

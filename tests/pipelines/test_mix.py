@@ -229,6 +229,9 @@ def test_a_recipe_holds_the_parts(two: tuple[Path, Path], tmp_path: Path):
     ended = here("mix", "--recipe", recipe, "--out", tmp_path / "m.parquet", "--json")
     assert ended.code == 0 and ended.summary["composition"]["web"]["priority"] == 16
     assert sum(part["tokens"] for part in ended.summary["composition"].values()) == pytest.approx(5000, rel=0.02)
+    recipe.write_text('[mix]\nsources = "a.parquet"\n', encoding="utf-8")
+    refused = here("mix", "--recipe", recipe, "--out", tmp_path / "m.parquet")
+    assert refused.code == 2 and "[[mix.sources]]" in refused.line
     recipe.write_text('[[mix.sources]]\npath = "a"\npriorty = 16\n', encoding="utf-8")
     refused = here("mix", "--recipe", recipe, "--out", tmp_path / "m.parquet")
     assert refused.code == 2 and "number 1" in refused.line and "did you mean priority?" in refused.line

@@ -171,6 +171,26 @@ def test_the_judge_sees_the_source_and_the_writers_do_not(tmp_path: Path, out: P
         assert ("原书第" in json.dumps(seen.body, ensure_ascii=False)) == (seen.body["model"] == "j")
 
 
+def test_a_talk_is_compared_by_its_last_reply(tmp_path: Path, out: Path, serve: Serve) -> None:
+    said = talks(1)[0]["messages"]
+    before = [
+        {"role": "system", "content": "你在社区医院工作。"},
+        {"role": "user", "content": "您好，我来看病。"},
+        {"role": "assistant", "content": "您好，哪里不舒服？"},
+    ]
+    line = json.dumps({"messages": [*before, *said]}, ensure_ascii=False) + "\n"
+    server = serve(reply=Clinic())
+    assert prefer(write(tmp_path, {"talk.jsonl": line}) / "talk.jsonl", out, server).code == 0
+    asked = next(seen.body["messages"] for seen in server.seen if seen.body["model"] == "a")
+    assert [turn["role"] for turn in asked] == ["system", "user", "assistant", "user"]
+    assert "严谨的医学专家" in asked[0]["content"] and asked[0]["content"].endswith("你在社区医院工作。")
+    assert asked[3]["content"].startswith(said[0]["content"]) and "字）" in asked[3]["content"]
+    judged = next(seen.body["messages"][1]["content"] for seen in server.seen if seen.body["model"] == "j")
+    assert "assistant: 您好，哪里不舒服？" in judged
+    (pair,) = rows(out)
+    assert pair["prompt"] == [*before, said[0]]
+
+
 def test_the_passages_of_unify_are_the_source_of_its_rows(example_corpus: Path, tmp_path: Path, serve: Serve) -> None:
     sft, out, server = tmp_path / "sft.parquet", tmp_path / "dpo.parquet", serve()
     assert (
@@ -245,6 +265,29 @@ def test_models_may_live_at_several_endpoints(sft: Path, out: Path, serve: Serve
     assert len(two.seen) == ROWS
 
 
+def test_a_key_is_sent_to_its_own_host_alone(sft: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-own")
+    line = ("prefer", sft, "--out", out, "--base-url", "https://one.example/v1", "--model", "a", "--pilot", 1)
+    for more in (
+        ("--judge-model", "j", "--judge-base-url", "https://two.example/v1"),
+        ("--model", "b@https://two.example/v1"),
+    ):
+        ended = here(*line, *more)
+        assert ended.code == 2 and "is not sent to two.example" in ended.line and "sk-own" not in ended.stderr
+        named = here(*line, *more, "--api-key-env", "OPENAI_API_KEY,two.example=OTHER_KEY")
+        assert named.code == 2 and "set OTHER_KEY" in named.line
+
+
+def test_a_local_judge_gets_no_key(sft: Path, out: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.ask_items import key_variable
+
+    assert key_variable("OPENAI_API_KEY", serve().url, "https://one.example/v1") == ""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-own")
+    server = serve(reply=Clinic())
+    assert prefer(sft, out, server).code == 0  # one machine: all its servers are one host
+    assert all("sk-own" in seen.headers for seen in server.seen)
+
+
 def test_one_budget_holds_for_all_models(sft: Path, out: Path, serve: Serve) -> None:
     prices = ("--price-in", 1, "--price-out", 10)
     server = serve(reply=Clinic())
@@ -255,6 +298,18 @@ def test_one_budget_holds_for_all_models(sft: Path, out: Path, serve: Serve) -> 
     assert {seen.body["model"] for seen in server.seen} == {"a", "b", "j"}
     ended = prefer(sft, out, server, *prices, "--budget", 5)
     assert ended.code == 0 and ended.summary["requests_total"]["sent"] == len(server.seen)
+
+
+def test_the_judge_may_have_a_price_of_its_own(sft: Path, out: Path, serve: Serve) -> None:
+    server = serve(reply=Clinic())
+    free, paid = ("--price-in", 0, "--price-out", 0), ("--judge-price-in", 1, "--judge-price-out", 10)
+    ended = prefer(sft, out, server, *free, *paid)
+    judged = [seen.body for seen in server.seen if seen.body["model"] == "j"]
+    assert ended.summary["cost"] == pytest.approx(
+        sum(10 + 10 * len(Clinic().of_body(body)) for body in judged) / 1e6, abs=1e-6
+    )
+    alone = prefer(sft, out, server, *paid, writers=("--model", "a"))
+    assert alone.code == 2 and "need --judge-model" in alone.line
 
 
 def test_a_dry_run_sends_nothing_and_a_pilot_is_paid_once(sft: Path, out: Path, serve: Serve) -> None:
@@ -346,6 +401,29 @@ def test_it_reads_what_check_reads(tmp_path: Path, out: Path, serve: Serve, shap
     assert ended.code == 3 and ended.summary["failed"] == {"malformed": 1}
     assert ended.summary["rows_read"] == 8 and ended.summary["rows_written"] >= 4
     assert rows(out)[0]["prompt"][0]["content"] == said[0][0]["content"]
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_exam_items_are_kept_out(tmp_path: Path, out: Path, serve: Serve, judged: bool) -> None:
+    stem = "患者女，四十五岁，反复上腹部疼痛三年，进食后加重，伴反酸嗳气，首选的检查方法是什么"
+    made = talks(4)
+    for row in made:
+        row["messages"][1]["content"] += "口服布洛芬，一次0.3 g，一日2次。"
+    made[1]["messages"][0]["content"] = f"{stem}？"
+    pq.write_table(pa.Table.from_pylist(made, schema=CONVERSATION), tmp_path / "in.parquet")
+    exam = json.dumps(
+        {"question": stem, "options": {"A": "胃镜", "B": "腹部超声"}, "answer": ["A"]}, ensure_ascii=False
+    )
+    more = ("--decontaminate", write(tmp_path / "exam", {"exam.jsonl": exam + "\n"}) / "exam.jsonl")
+    ended = (
+        prefer(tmp_path / "in.parquet", out, serve(reply=Clinic()), *more)
+        if judged
+        else here("prefer", tmp_path / "in.parquet", "--out", out, "--json", *more)
+    )
+    assert ended.code == 0, ended.stderr
+    leaked = [row for row in rows(beside(out, "trace")) if stem[:10] in (row["excerpt"] or "")]
+    assert leaked and not any(stem in row["prompt"][0]["content"] for row in rows(out))
+    assert rows(out)
 
 
 # The choice alone

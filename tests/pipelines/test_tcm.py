@@ -12,46 +12,8 @@ import pytest
 
 from schemas.conversation import CONVERSATION, TCM_CONVERSATION
 from schemas.fields import check
-from tests.graph.test_questions import BOOKS, COMPOSITIONS, FUNCTIONS, HERBS, USES
+from tests.graph.test_questions import COMPOSITIONS
 from tests.pipelines.command import answer, beside, command, files, here, killed_when, question, rows, started
-
-
-@pytest.fixture
-def graph(tmp_path: Path) -> Path:
-    """A small graph: relations in one file, typed nodes in two."""
-    folder = tmp_path / "kg"
-    folder.mkdir()
-    lines = [
-        {"Formula": head, "Herb": herb, "Relation": "HAS_HERB"}
-        for head, all_ in COMPOSITIONS.items()
-        for herb in all_.split()
-    ]
-    (folder / "relation.jsonl").write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), "utf-8")
-    formulas = [
-        {
-            "name": name,
-            "label": "Formula",
-            "attributes": {"source": BOOKS.get(name), "indications": USES.get(name), "function": FUNCTIONS.get(name)},
-        }
-        for name in COMPOSITIONS
-    ]
-    herbs = [
-        {
-            "name": name,
-            "label": "Herb",
-            "attributes": dict(zip(("property_cn", "meridian_cn", "function_cn", "toxicity_cn"), cells, strict=True)),
-        }
-        for name, cells in HERBS.items()
-    ]
-    herbs += [
-        {"name": herb, "label": "Herb", "attributes": {}}
-        for all_ in COMPOSITIONS.values()
-        for herb in all_.split()
-        if herb not in HERBS
-    ]
-    (folder / "formulae.json").write_text(json.dumps(formulas, ensure_ascii=False), "utf-8")
-    (folder / "herbs.json").write_text(json.dumps(herbs, ensure_ascii=False), "utf-8")
-    return folder
 
 
 @pytest.fixture
@@ -141,7 +103,12 @@ def test_a_changed_setting_is_refused(graph: Path, out: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--model", "gpt"], "--model gpt"),
+        (["--base-url", "http://127.0.0.1:1/v1"], "--base-url: name the model"),
+        (["--language", "en"], "--language en: rules write Chinese"),
+        (["--model", "m", "--base-url", "http://127.0.0.1:1/v1", "--language", "fr"], "must be zh or en"),
+        (["--model", "m", "--base-url", "http://127.0.0.1:1/v1", "--tasks", "cloze"], "must be of open_generation"),
+        (["--model", "m", "--base-url", "http://127.0.0.1:1/v1", "--types", "星座"], "--types 星座"),
+        (["--model", "gpt"], "needs an API key"),
         (["--per-entity", "0"], "--per-entity 0"),
         (["--types", "星座"], "--types 星座"),
         (["--tasks", "essay"], "--tasks essay"),

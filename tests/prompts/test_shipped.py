@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from datatools.graph.plan import TASKS, UNANSWERABLE, VOICES
 from prompts.load import SHIPPED, read
 
 FILES = sorted(SHIPPED.glob("*/*.md"))
@@ -15,6 +16,16 @@ _PASSAGE = {"passage": "甘草味甘平。", "title": "本草", "section": "上�
 _CLINICIAN = {"said": "头痛三天", "turn": 8, "least": 3, "most": 8}
 _CASE = {"persona": "45-59岁", "volunteered": ["头痛"], "on_asking": ["没发热"]}
 _TALK = [{"role": "user", "content": "头痛"}, {"role": "assistant", "content": "多久了？"}]
+_PLAN = {
+    "facts": ["甘草｜药味｜甘"],
+    "subject": "甘草",
+    "subject_type": "中药",
+    "focus": "甘草｜药味｜甘",
+    "task": "qa",
+    "voice": "student",
+    "question": "甘草何味？",
+    **dict.fromkeys(("other", "sort", "premise"), ""),
+}
 GIVEN: dict[str, dict[str, dict[str, Any]]] = {
     "unify": {"question": _PASSAGE, "answer": _PASSAGE},
     "dialogue": {
@@ -37,6 +48,7 @@ GIVEN: dict[str, dict[str, dict[str, Any]]] = {
         "clinician": _CLINICIAN,
         "consult": {"diagnosis": "偏头痛", "turns": _TALK},
     },
+    "tcm": dict.fromkeys(("question", "answer"), _PLAN),
     "consult": {"answer": {"question": "头痛怎么办？"}, "judge": {"question": "头痛怎么办？", "answer": "多休息"}},
 }
 
@@ -50,11 +62,26 @@ def test_every_prompt_renders_with_what_its_job_gives(path: Path) -> None:
     assert read(path).language == language
 
 
-@pytest.mark.parametrize("job", ["dialogue", "consult", "prefer", "evaluate"])
+@pytest.mark.parametrize("job", ["dialogue", "consult", "tcm", "prefer", "evaluate"])
 def test_every_step_is_there_in_both_languages(job: str) -> None:
     for step in GIVEN[job]:
         for language in ("zh", "en"):
             assert (SHIPPED / job / f"{step}.{language}.other.md").is_file()
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_tcm_has_words_for_every_task_and_voice(language: str) -> None:
+    for step in ("question", "answer"):
+        prompt = read(SHIPPED / "tcm" / f"{step}.{language}.other.md")
+        said = set()
+        for task in TASKS:
+            for sort in UNANSWERABLE if task == "unanswerable" else ("",):
+                user = prompt.messages(**{**_PLAN, "task": task, "sort": sort, "premise": "甘草味苦"})[-1]["content"]
+                assert "甘草味苦" in user or sort != "false_premise"
+                said.add(user)
+        assert len(said) == len(TASKS) - 1 + len(UNANSWERABLE)
+        for voice in VOICES:
+            prompt.messages(**{**_PLAN, "voice": voice})
 
 
 def test_the_clinician_is_told_when_to_end_and_never_sees_a_case() -> None:

@@ -41,3 +41,25 @@ def test_the_script_needs_nothing_of_the_project():
     script = REPOSITORY / "benchmarks" / "train.py"
     ended = subprocess.run([sys.executable, "-I", str(script), *words], capture_output=True, text=True, timeout=200)
     assert ended.returncode == 0 and "| sdpa |" in ended.stdout
+
+
+def test_the_kernel_is_given_every_document_of_a_packed_row(monkeypatch: pytest.MonkeyPatch):
+    """torch's kernel needs a card: a plain attention over each document stands for it, with its signature."""
+    seen: list[list[int]] = []
+
+    def kernel(q, k, v, cu_q, cu_k, max_q, max_k, *, scale=None, window_size=(-1, -1), enable_gqa=False):
+        assert window_size == (-1, 0) and enable_gqa and cu_q[-1] == len(q) and max_q == int(cu_q.diff().max())
+        seen.append(cu_q.diff().tolist())
+        done = [
+            torch.nn.functional.scaled_dot_product_attention(
+                *(x[start:end].transpose(0, 1)[None] for x in (q, k, v)), is_causal=True, scale=scale, enable_gqa=True
+            )[0].transpose(0, 1)
+            for start, end in zip(cu_q[:-1].tolist(), cu_q[1:].tolist(), strict=True)
+        ]
+        return torch.cat(done)
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
+    options = train._options(["--shape", "tiny", "--tokens", "128", "--median", "30", "--steps", "2", "--warm-up", "1"])
+    assert train.measure("varlen+nockpt", options)["tokens_per_second"] > 0
+    layers = train.SHAPES["tiny"][1]["num_hidden_layers"]
+    assert seen == [row for row in train.documents(3, 128, 30) for _ in range(layers)]

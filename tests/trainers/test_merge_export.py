@@ -36,7 +36,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tiny_adapter(tmp_path_factory.mktemp("run"), base)
-    (folder / "README.md").write_text("card", encoding="utf-8")
+    (folder / "README.md").write_text('---\nlibrary_name: "peft"\n---\n', encoding="utf-8")
     (folder / "checkpoint-3").mkdir()
     return folder
 
@@ -56,6 +56,7 @@ def test_a_merged_model_computes_what_base_and_adapter_did(base: Path, run: Path
     assert not torch.allclose(after, logits(plain), atol=0.1)
     names = {file.name for file in (tmp_path / "merged").iterdir()}
     assert "README.md" in names and not {name for name in names if "adapter" in name or "checkpoint" in name}
+    assert 'library_name: "transformers"' in (tmp_path / "merged" / "README.md").read_text(encoding="utf-8")
     assert AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template == CHATML
 
 

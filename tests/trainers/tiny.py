@@ -15,8 +15,10 @@ LINES = [
 ]
 
 
-def tiny_model(folder: Path, *, template: str | None = CHATML, vocabulary: int = 400, seed: int = 0) -> Path:
-    """Save a two-layer model of 32 dimensions and its tokenizer into a folder."""
+def tiny_model(
+    folder: Path, *, template: str | None = CHATML, vocabulary: int = 400, seed: int = 0, tied: bool = True
+) -> Path:
+    """Save a two-layer model of 32 dimensions and its tokenizer into a folder; untied it says more than one token."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -42,7 +44,7 @@ def tiny_model(folder: Path, *, template: str | None = CHATML, vocabulary: int =
         num_key_value_heads=2,
         head_dim=8,
         max_position_embeddings=512,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,

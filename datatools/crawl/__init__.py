@@ -1,0 +1,1 @@
+"""The crawler: scope, politeness, safety, and a store that survives being killed."""
