@@ -582,7 +582,7 @@ def train(
     if inspect:
         typer.echo(job.inspect(settings, inspect))
         return 0
-    made = job.train(settings, Progress(quiet=quiet), sys.argv[1:], fresh=fresh, dry_run=dry_run)
+    made = job.train(settings, Progress(quiet=quiet), list(context.obj), fresh=fresh, dry_run=dry_run)
     return _report(made, as_json)
 
 

@@ -200,15 +200,20 @@ def _dataset(path: Path, stage: str) -> Any:
 
 
 def _probe(trainer: Any, plan: Plan) -> None:
-    """One forward and backward pass over the fullest batch, whose traces are wiped. Raises OutOfMemoryError.
+    """Try the fullest batch. Raises OutOfMemoryError.
 
-    Not where the model is only put together when training begins, nor where a batch must be generated first.
+    Not where the model is only put together when training begins, nor where a batch must be generated first, nor on a
+    CPU: nothing there says that it is full before the kernel kills the process.
     """
     if STAGES[plan.stage].rows == "prompts" or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         return
+    if trainer.args.device.type != "cpu":
+        try_fullest(trainer, plan)
+
+
+def try_fullest(trainer: Any, plan: Plan) -> None:
+    """One forward and backward pass over the fullest batch, whose traces are wiped: the run is as if it never was."""
     torch = library("torch")
-    if trainer.args.device.type == "cpu":
-        return  # nothing there that says it is full before the kernel kills the process
     kept = torch.get_rng_state(), torch.cuda.get_rng_state_all(), copy.deepcopy(getattr(trainer, "_metrics", None))
     counts = token_counts(Path(trainer.args.output_dir) / DATA)
     size = plan.per_device
@@ -239,11 +244,12 @@ def _watch(out: Path, plan: Plan, stop: list[int], bar: Bar, step: int) -> Any:
     class Watch(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
             self.metrics = Metrics(out, step)
-            self.tokens, self.last, self.clock = self.metrics.tokens, step, Clock(known)
+            self.tokens, self.last = self.metrics.tokens, step
+            self.clock = Clock(known, self.tokens)
             self.speed = _speed(plan)
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            self.clock = Clock(known)
+            self.clock = Clock(known, self.tokens)
 
         def on_log(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             logs: dict[str, Any] = more["logs"]

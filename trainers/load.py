@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -117,6 +118,18 @@ def check_rope(wanted: str | None) -> None:
         fits = False
     if not fits:
         raise ValueError(f"--rope-scaling {wanted}: KIND:FACTOR is needed, of {', '.join(ROPE)}, such as yarn:4")
+
+
+def check_trackers(wanted: Sequence[str]) -> None:
+    """Raise ValueError unless all trackers are installed."""
+    if not wanted:
+        return
+    there = library("transformers.integrations").get_available_reporting_integrations()
+    if missing := [name for name in wanted if name not in there]:
+        known = ", ".join(there) or "none"
+        raise ValueError(
+            f"--report-to {missing[0]}: is not installed here (there are: {known}); pip install {missing[0]}"
+        )
 
 
 def _stretch(config: Any, wanted: str) -> None:

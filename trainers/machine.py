@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+CORE_FLOPS = 4e10  # operations a second of one core in fp32, about
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
 
 
@@ -65,9 +66,10 @@ def device() -> Device:
         free, _ = torch.cuda.mem_get_info()
         name = torch.cuda.get_device_name(0)
         return Device("cuda", name, torch.cuda.device_count(), int(free), get_peak_flops(name, "bfloat16") or 1e14)
-    cores = len(os.sched_getaffinity(0))
-    memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Device("cpu", f"{cores} cores", 1, memory, cores * 4e10)
+    import psutil
+
+    cores = os.cpu_count() or 1
+    return Device("cpu", f"{cores} cores", 1, int(psutil.virtual_memory().available), cores * CORE_FLOPS)
 
 
 def _from_hub(model: str) -> Any:

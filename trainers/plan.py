@@ -124,6 +124,8 @@ def plan(settings: TrainSettings, stage: str, model: Model, device: Device, foun
     launch = None
     if processes > 1:
         launch = settings.launch
+        if launch in ("zero2", "zero3") and find_spec("deepspeed") is None:
+            raise ValueError(f"--launch {launch}: needs pip install deepspeed; fsdp2 does without")
         if launch == "auto":
             launch = "fsdp2" if found.memory > SHARD_SHARE * device.memory else "ddp"
     return Plan(

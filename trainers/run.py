@@ -20,7 +20,7 @@ from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from trainers import card, checkpoints, manifest
 from trainers.fit import DATA, TEMPORARY, fit
-from trainers.load import check_rope, quiet_libraries, tokenizer_of
+from trainers.load import check_rope, check_trackers, quiet_libraries, tokenizer_of
 from trainers.machine import Device, Model, device, model_facts
 from trainers.metrics import read as read_metrics
 from trainers.plan import Limits, Plan, limits, lines, pack_size, plan, plan_from
@@ -103,6 +103,7 @@ def inspect(settings: TrainSettings, count: int) -> str:
 def _look(settings: TrainSettings) -> tuple[str, str]:
     """Look at everything that can be wrong before anything is made. The stage, and how it was found."""
     check_rope(settings.rope_scaling)
+    check_trackers(settings.report_to)
     told = [(path, columns(path)) for path in (*settings.inputs, *settings.general)]
     stages = {stage_of(names, path) for path, names in told} if settings.stage is None else {settings.stage}
     if len(stages) > 1:
@@ -265,6 +266,8 @@ def _tell(settings: TrainSettings, out: Path, command: Sequence[str]) -> None:
             "tokens": last.get("tokens", 0),
         },
     )
+    for cache in (out / DATA).parent.glob("cache-*"):  # what TRL made of pairs
+        cache.unlink()
     manifest.write(out, {**found, "finished": True})
 
 

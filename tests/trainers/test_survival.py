@@ -257,6 +257,23 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_its_rows(rows: Path, m
     assert all(one["loss"] == one["loss"] for one in read(out))
 
 
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_a_probe_leaves_no_trace(stage: str, data: dict[str, Path], model: Path, tmp_path: Path):
+    import torch
+
+    out = tmp_path / "run"
+    assert here("train", data[stage], "--model", model, "--out", out, "--max-steps", 1, "--batch-size", 2).code == 0
+    found = manifest.read(out)
+    assert found is not None
+    settings, plan = fit.settings_from({**found["settings"], "out": str(out)}), fit.plan_from(found["plan"])
+    trainer, _ = fit._trainer(out, settings, plan)
+    before, random_state = {n: p.clone() for n, p in trainer.model.named_parameters()}, torch.get_rng_state()
+    fit.try_fullest(trainer, plan)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(p.grad is None and torch.equal(p, before[n]) for n, p in trainer.model.named_parameters())
+    assert not any(trainer._metrics["train"].values())
+
+
 def test_a_batch_that_does_not_fit_is_halved(
     rows: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: Path
 ):
