@@ -249,11 +249,12 @@ def _watch(out: Path, plan: Plan, stop: list[int], bar: Bar, step: int) -> Any:
     class Watch(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
             self.metrics = Metrics(out, step)
-            self.tokens, self.last, self.clock = self.metrics.tokens, step, Clock(known)
+            self.tokens, self.last = self.metrics.tokens, step
+            self.clock = Clock(known, self.tokens)
             self.speed = _speed(plan)
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            self.clock = Clock(known)
+            self.clock = Clock(known, self.tokens)
 
         def on_log(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             logs: dict[str, Any] = more["logs"]

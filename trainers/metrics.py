@@ -48,17 +48,24 @@ def read(out: Path) -> list[dict[str, Any]]:
 
 
 class Clock:
-    """Tokens and seconds of the steps since the last line."""
+    """Tokens and seconds of the steps since the last line; `before` are the tokens of the runs that this one goes on.
 
-    def __init__(self, step_tokens: Callable[[int], int] | None) -> None:
+    >>> counts = Clock(None, before=100)
+    >>> [counts.lap(step, reported)[0] for step, reported in ((5, 120), (6, 150))]
+    [20, 30]
+    """
+
+    def __init__(self, step_tokens: Callable[[int], int] | None, before: int = 0) -> None:
         self._step_tokens = step_tokens
         self._since = time.perf_counter()
-        self._reported = 0
+        self._reported = before
 
     def lap(self, step: int, reported: int) -> tuple[int, float]:
         """Tokens of a step (as the data says, else as the trainer `reported` in all) and seconds since the last one."""
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
+        if reported < self._reported:  # a trainer that counts from 0 again
+            self._reported = 0
         tokens = self._step_tokens(step) if self._step_tokens else reported - self._reported
         self._reported = reported
         return tokens, seconds
