@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from datatools.engine.local import UnitFunction
 
 IN_FLIGHT_PER_CPU = 3
-# What a task declares. Measured: 0.4 GB for a unit of books; one document may be as long as LARGEST.
+# What a task declares: a unit is 2 MB, but one document may be as long as LARGEST.
 TASK_MEMORY = 1 << 30
 TRIES = 6  # of a unit, the first one included
 STORE_BYTES = 128 << 20  # of a cluster started here: settings and counts are all that it carries
