@@ -163,7 +163,7 @@ def pack_size(settings: TrainSettings, stage: str, found: Limits) -> int | None:
 def lines(plan: Plan, found: Limits, model: Model, device: Device, prepared: Prepared, source: str) -> list[str]:
     """The plan for a person, each decision with its reason."""
     held = f"{model.parameters:,} weights take {plan.memory / 1e9:,.2f} of {device.memory / 1e9:,.1f} GB that are free"
-    where = f"{plan.processes} × {device.name}" + (f" by accelerate ({plan.launch})" if plan.launch else "")
+    where = f"{plan.processes} × {device.name}" + (f" ({plan.launch})" if plan.launch else "")
     kept = "" if not plan.checkpointing else ", activations recomputed"
     said = [
         f"stage     {plan.stage}: {source}",

@@ -182,6 +182,7 @@ def _load(name: str) -> tuple[Any, Any]:
     except ImportError as error:
         raise ValueError(f"--model {PREFIX}{name}: needs pip install 'medical-datatools[train]' ({error})") from error
     try:
+        transformers.utils.logging.disable_progress_bar()  # its own bar over weights, beside the job's
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype="auto")
     except (OSError, ValueError) as error:
