@@ -71,6 +71,7 @@ def corrupted(
     progress: Progress,
     engine: Engine,
 ) -> Summary:
+    """Write pairs of good answers and their corruptions to `out`; returns what was done. Raises ValueError."""
     # How many rows a range may still read depends on those before it: with a limit there is one.
     parts = sized_parts(sources) if settings.limit is None else [(source, 0) for source in sources]
     get_ready([__name__], parts, engine)

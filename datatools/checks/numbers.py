@@ -112,6 +112,7 @@ class _Index(NamedTuple):
         )
 
     def holds(self, wanted: Quantity) -> bool:
+        """Whether the text has this number with its unit, or one that equals it, or bare with that unit elsewhere."""
         value, unit = wanted.value, wanted.unit
         if value not in self.values:
             return False

@@ -76,6 +76,7 @@ class _Stream:
         self.found: list[_Hits] = []
 
     def feed(self, folded: npt.NDArray[np.uint32], base: int) -> None:
+        """The next characters of the text, folded; `base` is the place of the first one."""
         n = GRAM[self.kind]
         old, new = self.before, units_of(self.kind, folded, base)
         if len(old.values):

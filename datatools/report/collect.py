@@ -101,6 +101,7 @@ class _Collector:
         self.extra = self._report()
 
     def facts(self, examples: Sequence[Mapping[str, str]]) -> Facts:
+        """Everything the page shows of a run, with these examples."""
         passages = self._parts("passages")
         reasons = reasons_of(self.trace, "rule", "excerpt")
         given = tuple(self._given_clusters())
