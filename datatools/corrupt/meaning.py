@@ -41,6 +41,7 @@ WARNING = re.compile(
     r"|(?:see|call|tell|consult|contact) (?:your|a) (?:doctor|physician)|seek (?:medical|immediate)|call 911)"
 )
 _SENTENCE_END = re.compile(r"(?<=[。！？；!?;\n])|(?<=\.)(?=\s)")
+_FIELD = re.compile(r"\s*[^\s：:，。]{1,8}[：:]")
 LEAST_LEFT = 0.67  # of the answer, so that it is not its length that tells the two apart
 
 
@@ -64,7 +65,13 @@ def without_warning(answer: str, draw: Random) -> str | None:
     '用于感冒发热，每日三次，饭后温水送服，三天为一个疗程。'
     """
     sentences = _SENTENCE_END.split(answer)
-    kept = "".join(sentence for sentence in sentences if not WARNING.search(sentence)).strip()
+    kept = "".join(sentence for sentence in sentences if not _warns(sentence)).strip()
     if kept == answer.strip() or len(kept) < LEAST_LEFT * len(answer) or WARNING.search(kept):
         return None
     return kept
+
+
+def _warns(sentence: str) -> bool:
+    """Whether a sentence warns; a field of a table (症状：注意障碍, 名称：毒性红斑) does where its label says so."""
+    field = _FIELD.match(sentence)
+    return bool(WARNING.search(field[0] if field else sentence))

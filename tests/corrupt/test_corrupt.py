@@ -172,3 +172,14 @@ def test_classes_name_each_drug_once():
     names = [name for members in set(classes().values()) for name in members]
     assert len(names) == len(set(names))
     assert set(KINDS) == {"dose", "drug", "negation", "warning"}
+
+
+@pytest.mark.parametrize(
+    "field", ["症状：易激惹 注意障碍 焦虑 坐立不安", "别名：毒性红斑,中毒疹", "治愈率：及时就医一般在78-95%"]
+)
+def test_a_field_of_a_table_is_no_warning(field: str) -> None:
+    rest = (
+        "发病部位：全身\n传染性：无传染性\n就诊科室：急诊科 内科\n检查：血常规 尿常规\n治疗：药物治疗\n治疗周期：10天"
+    )
+    assert without_warning(f"{rest}\n{field}", Random(0)) is None
+    assert without_warning(f"{rest}\n注意：孕妇禁用。", Random(0)) == rest
