@@ -73,7 +73,8 @@ def attention(kernel: Any) -> Any:
             options["is_causal"] = True
         if grouped:
             options["enable_gqa"] = True
-        ends, longest = cu_seq_lens_q.to(query.device), int(max_length_q)
+        # The kernel needs a bound: a power of two hardly changes from batch to batch, so nothing is compiled again.
+        ends, longest = cu_seq_lens_q.to(query.device), 1 << (int(max_length_q) - 1).bit_length()
         return kernel(query, key, value, ends, ends, longest, longest, **options)[None], None
 
     return forward

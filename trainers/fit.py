@@ -22,7 +22,7 @@ from typing import Any
 from datatools.io.atomic import sync_folder
 from datatools.report.progress import Bar, Progress
 from trainers import checkpoints, manifest, vocabulary
-from trainers.load import adapter_of, library, model_of, quiet_libraries, tokenizer_of
+from trainers.load import adapter_of, layers_of, library, model_of, quiet_libraries, tokenizer_of
 from trainers.metrics import Clock, Metrics, rows_of_steps, tokens_of_steps
 from trainers.plan import Plan, named, plan_from
 from trainers.prepare import places, token_counts
@@ -143,6 +143,9 @@ def _trainer(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any]:
         if settings.set:
             raise ValueError(f"--set {', '.join(settings.set)}: {' '.join(str(error).split())}") from error
         raise
+    if plan.compiled:
+        for layer in layers_of(trainer.model):
+            layer.compile()
     head = trainer.model.get_output_embeddings() if known else None
     if head is not None and not hasattr(head, "bias"):
         head.bias = None  # the fused loss asks for it, and peft's wrapper around a head with new tokens has none
@@ -317,12 +320,16 @@ def _speed(plan: Plan) -> Callable[[float, Any], float | None]:
     from trl.trainer.utils import compute_flops_per_token, get_peak_flops
 
     peak = get_peak_flops(torch.cuda.get_device_name(), "bfloat16")
-    mean = plan.tokens // max(1, plan.examples)
+    seen = plan.tokens // max(1, plan.examples) // 2  # a token attends to half of its row on average
+    idle = 1 - plan.learned / max(1, plan.tokens)  # tokens without a label never reach the output layer
+    passes = 2 if plan.method != "full" else 3  # backward is twice a forward pass, once without gradients of weights
 
     def speed(rate: float, model: Any) -> float | None:
         if peak is None:
             return None
-        return round(compute_flops_per_token(model.config, mean) * rate / (peak * plan.processes), 4)
+        sizes = model.config.get_text_config()
+        forward = compute_flops_per_token(sizes, seen) / 3 - idle * 2 * sizes.hidden_size * sizes.vocab_size
+        return round(float(passes * forward * rate / (peak * plan.processes)), 4)
 
     return speed
 
