@@ -31,7 +31,6 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
-os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looking for a card must not open it: levers are forked
 
 QWEN3 = {"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151_936, "tie_word_embeddings": True}
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -320,12 +319,13 @@ def main(words: list[str] | None = None) -> int:
     names = options.levers.split(",") if options.levers else list(LEVERS)
     if unknown := [name for name in names if name not in LEVERS]:
         sys.exit(f"--levers {unknown[0]}: there are {', '.join(LEVERS)}")
-    for name in ("torch", "transformers", "datasets", "trl.trainer.sft_trainer", "peft"):
-        if importlib.util.find_spec(name.partition(".")[0]):
-            importlib.import_module(name)  # once, for all that are forked
-    found = []
-    for name in names:
-        found.append(_apart(name, options))
+    found, coming = [], [_Lever(names[0], options)]
+    for place, name in enumerate(names):
+        lever = coming.pop()
+        if place + 1 < len(names):
+            coming.append(_Lever(names[place + 1], options))
+        found.append(lever.result(options.timeout))
+        assert found[-1]["lever"] == name
         print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     print(table(found, options), flush=True)
     return 0 if any("tokens_per_second" in one for one in found) else 1
@@ -351,37 +351,49 @@ def table(found: list[dict[str, Any]], options: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def _tried(lever: str, options: argparse.Namespace, answer: Connection) -> None:
-    """What a forked process does: measure a lever, or tell why that failed."""
+class _Lever:
+    """A process of its own for one lever. It imports while the one before it is measured, and waits for its turn."""
+
+    def __init__(self, lever: str, options: argparse.Namespace) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._lever = lever
+        self._mine, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_tried, args=(lever, options, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def result(self, timeout: float) -> dict[str, Any]:
+        """Let it begin; what it found, or why that failed."""
+        failed = {"lever": self._lever, "failed": "died without a word"}
+        try:
+            self._mine.send("go")
+            if not self._mine.poll(timeout):
+                self._process.kill()
+                return failed | {"failed": f"not done in {timeout:g} s"}
+            found: dict[str, Any] = self._mine.recv()
+        except (EOFError, BrokenPipeError):
+            return failed
+        finally:
+            self._process.join()
+        return found
+
+
+def _tried(lever: str, options: argparse.Namespace, turn: Connection) -> None:
+    """What such a process does: measure the lever, or tell why that failed."""
+    for name in ("torch", "transformers", "datasets", "trl.trainer.sft_trainer", "peft"):
+        if importlib.util.find_spec(name.partition(".")[0]):
+            importlib.import_module(name)
     import torch
 
+    turn.recv()
     try:
         reason = missing(lever)
-        answer.send({"lever": lever, "skipped": reason} if reason else measure(lever, options))
+        turn.send({"lever": lever, "skipped": reason} if reason else measure(lever, options))
     except torch.OutOfMemoryError:
-        answer.send({"lever": lever, "failed": "out of memory"})
+        turn.send({"lever": lever, "failed": "out of memory"})
     except Exception as error:
-        answer.send({"lever": lever, "failed": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"})
+        turn.send({"lever": lever, "failed": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"})
         raise
-
-
-def _apart(lever: str, options: argparse.Namespace) -> dict[str, Any]:
-    """The result of a lever that runs in a process of its own."""
-    fork = multiprocessing.get_context("fork")
-    mine, theirs = fork.Pipe(duplex=False)
-    process = fork.Process(target=_tried, args=(lever, options, theirs))
-    process.start()
-    theirs.close()
-    try:
-        if not mine.poll(options.timeout):
-            process.kill()
-            return {"lever": lever, "failed": f"not done in {options.timeout:g} s"}
-        found: dict[str, Any] = mine.recv()
-    except EOFError:
-        return {"lever": lever, "failed": "died without a word"}
-    finally:
-        process.join()
-    return found
 
 
 def _options(words: list[str] | None) -> argparse.Namespace:

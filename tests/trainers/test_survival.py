@@ -16,6 +16,7 @@ import pytest
 from tests.pipelines.command import Ended, ended, here, killed_when, started, until
 from tests.trainers.conftest import says, user, write_rows
 from trainers import checkpoints, fit, manifest
+from trainers.load import layers_of
 from trainers.metrics import read
 
 pytestmark = pytest.mark.slow
@@ -272,6 +273,24 @@ def test_a_probe_leaves_no_trace(stage: str, data: dict[str, Path], model: Path,
     assert torch.equal(torch.get_rng_state(), random_state)
     assert all(p.grad is None and torch.equal(p, before[n]) for n, p in trainer.model.named_parameters())
     assert not any(trainer._metrics["train"].values())
+
+
+def test_a_probe_computes_in_the_precision_of_the_run(data: dict[str, Path], model: Path, tmp_path: Path):
+    import torch
+
+    out = tmp_path / "run"
+    words = ["train", data["sft"], "--model", model, "--out", out, "--max-steps", 1, "--set", "bf16=true"]
+    assert here(*words).code == 0
+    found = manifest.read(out)
+    assert found is not None
+    trainer, _ = fit._trainer(
+        out, fit.settings_from({**found["settings"], "out": str(out)}), fit.plan_from(found["plan"])
+    )
+    seen = set[torch.dtype]()
+    for layer in layers_of(trainer.model):
+        layer.self_attn.q_proj.register_forward_hook(lambda module, given, made: seen.add(made.dtype))
+    fit.try_fullest(trainer, fit.plan_from(found["plan"]))
+    assert seen == {torch.bfloat16}
 
 
 def test_a_batch_that_does_not_fit_is_halved(
