@@ -358,7 +358,7 @@ class _Lever:
         spawn = multiprocessing.get_context("spawn")
         self._lever = lever
         self._mine, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_tried, args=(lever, options, theirs), daemon=True)
+        self._process = spawn.Process(target=_tried, args=(lever, options, theirs))
         self._process.start()
         theirs.close()
 

@@ -22,7 +22,7 @@ from typing import Any
 from datatools.io.atomic import sync_folder
 from datatools.report.progress import Bar, Progress
 from trainers import checkpoints, manifest, vocabulary
-from trainers.load import adapter_of, layers_of, library, model_of, quiet_libraries, tokenizer_of
+from trainers.load import adapter_of, library, model_of, quiet_libraries, tokenizer_of
 from trainers.metrics import Clock, Metrics, rows_of_steps, tokens_of_steps
 from trainers.plan import Plan, named, plan_from
 from trainers.prepare import places, token_counts
@@ -143,9 +143,6 @@ def _trainer(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any]:
         if settings.set:
             raise ValueError(f"--set {', '.join(settings.set)}: {' '.join(str(error).split())}") from error
         raise
-    if plan.compiled:
-        for layer in layers_of(trainer.model):
-            layer.compile()
     head = trainer.model.get_output_embeddings() if known else None
     if head is not None and not hasattr(head, "bias"):
         head.bias = None  # the fused loss asks for it, and peft's wrapper around a head with new tokens has none

@@ -107,19 +107,6 @@ def adapter_of(settings: TrainSettings, plan: Plan, tokenizer: Any, known: int, 
     )
 
 
-def layers_of(model: Any) -> list[Any]:
-    """The decoder layers, which are alike: compiled one by one they share their code, and that is ready in seconds.
-
-    Empty for a model whose layers are not named as those of Llama, Qwen and most others are.
-    """
-    return [
-        layer
-        for name, module in model.named_modules()
-        if name.endswith(".layers") or name == "layers"
-        for layer in module
-    ]
-
-
 def _rows_of(model: Any, tokens: list[int]) -> Any:
     """What peft is told to train of the embeddings: rows of the input, and of the output where it is another table."""
     table, head = model.get_input_embeddings(), model.get_output_embeddings()
