@@ -31,9 +31,6 @@ SHARD_SHARE = 0.8  # states beyond this share of one GPU are spread over all
 MFU = 0.4  # for the time that is foretold
 RUN_SECONDS = 600  # between checkpoints, about
 SAVES = 10  # of a short run
-COMPILE_SECONDS = (
-    300  # a run must last so long for compiled layers, which take most of a minute to make, to be worth it
-)
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,6 @@ class Plan:
     learning_rate: float
     memory: int
     seconds: float
-    compiled: bool = False  # the layers, for a run that is long enough to win it back
 
     @property
     def batch(self) -> int:
@@ -155,7 +151,6 @@ def plan(settings: TrainSettings, stage: str, model: Model, device: Device, foun
         learning_rate=settings.learning_rate or STAGES[stage].learning_rate * (10 if adapter else 1),
         memory=found.memory,
         seconds=seconds,
-        compiled=device.kind == "cuda" and STAGES[stage].rows == "tokens" and seconds > COMPILE_SECONDS,
     )
 
 
@@ -179,7 +174,7 @@ def lines(plan: Plan, found: Limits, model: Model, device: Device, prepared: Pre
         f"batch     {_batch_line(plan)}",
         f"steps     {plan.steps:,}: {plan.epochs:g} epochs, learning rate {plan.learning_rate:g}, a checkpoint every "
         f"{plan.save_steps:,}",
-        f"where     {where}, attention {plan.attention}{', layers compiled' * plan.compiled}",
+        f"where     {where}, attention {plan.attention}",
         f"time      {_duration(plan.seconds)} at {MFU:.0%} of {device.peak / 1e12:,.2g} TFLOP/s; measured once it runs",
     ]
     if found.memory > device.memory * FREE_SHARE and plan.launch not in ("fsdp2", "zero3"):

@@ -16,7 +16,6 @@ import pytest
 from tests.pipelines.command import Ended, ended, here, killed_when, started, until
 from tests.trainers.conftest import says, user, write_rows
 from trainers import checkpoints, fit, manifest
-from trainers.load import layers_of
 from trainers.metrics import read
 
 pytestmark = pytest.mark.slow
@@ -287,7 +286,7 @@ def test_a_probe_computes_in_the_precision_of_the_run(data: dict[str, Path], mod
         out, fit.settings_from({**found["settings"], "out": str(out)}), fit.plan_from(found["plan"])
     )
     seen = set[torch.dtype]()
-    for layer in layers_of(trainer.model):
+    for layer in trainer.model.model.layers:
         layer.self_attn.q_proj.register_forward_hook(lambda module, given, made: seen.add(made.dtype))
     fit.try_fullest(trainer, fit.plan_from(found["plan"]))
     assert seen == {torch.bfloat16}
