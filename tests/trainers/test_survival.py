@@ -257,6 +257,25 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_its_rows(rows: Path, m
     assert all(one["loss"] == one["loss"] for one in read(out))
 
 
+def test_replies_that_are_sampled_come_back_the_same(model: Path, data: dict[str, Path], tmp_path: Path):
+    """What grpo generates, how a reward model judges it, and what is learned of that: as without the kill."""
+    judge = ["train", data["rm"], "--stage", "rm", "--model", model, "--out", tmp_path / "rm", "--max-steps", 3]
+    assert here(*judge, "--learning-rate", 1e-2).code == 0
+    more = ["--reward", tmp_path / "rm", "--set", "num_generations=2", "--set", "max_completion_length=8"]
+    more += ["--max-steps", 8, "--save-steps", 3, "--batch-size", 2, "--learning-rate", 1e-2]
+    whole, out = (tmp_path / name for name in ("whole", "killed"))
+    words = ["train", data["grpo"], "--model", model, *more, "--out"]
+    assert here(*words, whole).code == 0
+    assert killed_when(started(*words, out), at_step(out, 5))
+    done = here(*words, out)
+    assert done.code == 0, done.stderr
+    weights = [(run / "model.safetensors").read_bytes() for run in (out, whole, model)]
+    assert weights[0] == weights[1] != weights[2]
+    told = [[(one["step"], one["loss"], one["reward"], one["tokens"]) for one in read(run)] for run in (out, whole)]
+    assert told[0] == told[1]
+    assert len({reward for _, _, reward, _ in told[0]}) > 4
+
+
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_a_probe_leaves_no_trace(stage: str, data: dict[str, Path], model: Path, tmp_path: Path):
     import torch
