@@ -1,7 +1,7 @@
 """From rows to what a trainer reads: rendered, verified and measured once, before any process group exists.
 
 `rows.arrow` holds every row in the order of training, whatever its length. The plan decides the longest row on what is
-measured here; then `train.arrow` is written, which is what every rank maps into memory.
+measured here; then `train.arrow` is written (trainers/tokens.py packs it), which is what every rank maps into memory.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datatools.io.atomic import atomic_path
-from trainers.packing import pack
-from trainers.render import Example, Renderer, labels
+from trainers.render import Renderer
 from trainers.rows import Row, conversation, prompt_of, reply_of
 from trainers.stages import STAGES
 
@@ -103,48 +102,6 @@ def examples(path: Path) -> Iterator[dict[str, Any]]:
             yield from reader.get_batch(number).to_pylist()
 
 
-def write_tokens(
-    measured: Measured, out: Path, *, stage: str, max_length: int, pack_size: int | None, too_long: str
-) -> Prepared:
-    """Cut what is too long and pack what is left into `out`; without `pack_size` every row stays alone.
-
-    Text is cut into pieces of `max_length`, nothing of it is lost; a conversation is cut behind an answer, or dropped.
-    """
-    done = Prepared(rows=measured.rows, expanded=measured.expanded)
-    kept: list[tuple[str, npt.NDArray[np.int32], list[tuple[int, int]]]] = []
-    for row in examples(measured.path):
-        ids = row["input_ids"]
-        example = Example(ids, list(zip(row["starts"], row["ends"], strict=True)))
-        if len(ids) <= max_length:
-            pieces = [example]
-        elif stage == "pt":
-            done.cut.append(row["place"])
-            parts = (ids[start : start + max_length] for start in range(0, len(ids), max_length))
-            pieces = [Example(part, [(0, len(part))]) for part in parts]
-        else:
-            shorter = example.until(max_length) if too_long == "cut" else None
-            (done.cut if shorter else done.dropped).append(row["place"])
-            done.tokens_lost += len(ids) - (len(shorter.ids) if shorter else 0)
-            pieces = [shorter] if shorter else []
-        kept += [(row["place"], np.array(piece.ids, np.int32), piece.spans) for piece in pieces]
-    if not kept:
-        raise ValueError(
-            f"all {measured.rows:,} rows are longer than {max_length:,} tokens; a larger --max-length is needed"
-        )
-    sizes = [len(ids) for _, ids, _ in kept]
-    done.examples, done.tokens = len(kept), sum(sizes)
-    done.learned = sum(end - start for _, _, spans in kept for start, end in spans)
-    packs = pack(sizes, pack_size) if pack_size else [[number] for number in range(len(kept))]
-    done.units, done.lengths = len(packs), [sum(sizes[number] for number in members) for members in packs]
-    with atomic_path(out) as temporary, pa.OSFile(str(temporary), "wb") as file:
-        writer = pa.ipc.new_stream(file, PACKED)
-        for start in range(0, len(packs), BATCH):
-            made = [_packed([kept[number] for number in members]) for members in packs[start : start + BATCH]]
-            writer.write_batch(pa.RecordBatch.from_pylist(made, schema=PACKED))
-        writer.close()
-    return done
-
-
 def write_rows(measured: Measured, out: Path, *, stage: str, max_length: int) -> Prepared:
     """The rows of a preference or prompt stage as its trainer reads them; what is too long is left out, and counted."""
     done = Prepared(rows=measured.rows)
@@ -167,15 +124,6 @@ def write_rows(measured: Measured, out: Path, *, stage: str, max_length: int) ->
     done.examples = done.units = len(done.lengths)
     done.tokens = done.learned = sum(done.lengths)
     return done
-
-
-def _packed(members: Sequence[tuple[str, npt.NDArray[np.int32], list[tuple[int, int]]]]) -> dict[str, Any]:
-    return {
-        "input_ids": np.concatenate([ids for _, ids, _ in members]),
-        "labels": [label for _, ids, spans in members for label in labels(ids.tolist(), spans)],
-        "seq_lengths": [len(ids) for _, ids, _ in members],
-        "places": [place for place, _, _ in members],
-    }
 
 
 def _made(

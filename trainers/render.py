@@ -33,11 +33,6 @@ class Example:
         """Ids where they are learned, IGNORED elsewhere."""
         return labels(self.ids, self.spans)
 
-    def until(self, length: int) -> Example | None:
-        """This example cut behind its last answer that ends within `length` tokens; None where none does."""
-        spans = [span for span in self.spans if span[1] <= length]
-        return Example(self.ids[: spans[-1][1]], spans) if spans else None
-
 
 def labels(ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:
     """Ids within the spans, IGNORED elsewhere.

@@ -173,18 +173,6 @@ def test_a_template_is_offered_where_there_is_none():
         use_template(tokenizer, "mine", "base")
 
 
-def test_rows_are_cut_behind_an_answer(renderer: Renderer):
-    (made,) = renderer.conversations([(ROW, [user("一"), says("甲"), user("二"), says("乙"), user("三"), says("丙")])])
-    whole, ends = made[0], [end for _, end in made[0].spans]
-    for length in range(len(whole.ids) + 1):
-        shorter = whole.until(length)
-        fitting = [end for end in ends if end <= length]
-        assert (shorter is None) == (not fitting)
-        if shorter:
-            assert len(shorter.ids) == fitting[-1] <= length
-            assert learned(renderer, shorter.labels).endswith(renderer.end)
-
-
 def test_inspect_shows_every_token_and_marks_what_is_learned(renderer: Renderer):
     ((example,),) = renderer.conversations([(ROW, [user("高血压"), says("低盐😀")])])
     plain = shown(renderer.tokenizer, example.ids, example.spans, colour=False)
