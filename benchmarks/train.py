@@ -221,14 +221,17 @@ def arguments_of(flags: set[str], folder: str, steps: int) -> Any:
     }
     if "trl" in flags:
         return SFTConfig(**same)
+    kept = "nockpt" in flags
+    if "activation_checkpointing" in SFTConfig.__dataclass_fields__:
+        same |= {"gradient_checkpointing": None, "activation_checkpointing": not kept}
+    else:  # before transformers 5.23
+        same |= {"gradient_checkpointing": not kept}
     return SFTConfig(
         **same,
         per_device_train_batch_size=1,
         padding_free=True,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
-        gradient_checkpointing=None,
-        activation_checkpointing="nockpt" not in flags,
         torch_compile="whole" in flags,
         use_liger_kernel="liger" in flags,
         tf32=True if cuda else None,
