@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from datatools.dedupe import spread_near
 from datatools.engine import units
 from datatools.engine.work import Work
 from tests.cluster import Nodes, three_nodes
@@ -83,6 +84,19 @@ def test_unify_gives_the_bytes_of_the_local_engine(
     nodes: Nodes, corpus: Path, tmp_path: Path, expected: Mapping[str, Mapping[str, bytes]]
 ) -> None:
     assert outputs(run("unify", corpus, tmp_path, "--engine", "ray")) == expected["unify"]
+
+
+def test_curate_with_components_on_partitions(
+    nodes: Nodes,
+    corpus: Path,
+    tmp_path: Path,
+    expected: Mapping[str, Mapping[str, bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spread_near, "MOST_EDGES", 10)
+    assert outputs(run("curate", corpus, tmp_path, "--engine", "ray")) == expected["curate"]
+    manifest = (tmp_path / "curate.work" / "manifest.jsonl").read_text()
+    assert "-stars-01-small-" in manifest and "-labels-" in manifest
 
 
 STAGES = ["", "exact-", "paragraphs-", "-stripped-", "near-*-bands", "near-*-sets", "near-*-drops", "-passages-"]
