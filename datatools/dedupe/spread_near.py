@@ -52,7 +52,7 @@ PAIRS = pa.schema([pa.field("pair", pa.uint64())])
 NUMBERS = pa.schema([pa.field("number", pa.int64())])
 SETS = pa.schema([pa.field("number", pa.int64()), pa.field("start", pa.int64()), pa.field("size", pa.uint32())])
 EDGES = pa.schema([pa.field("pair", pa.uint64()), pa.field("jaccard", pa.float64())])
-ELECTIONS = 64  # tasks among which the components are dealt
+EDGE, LINK = np.dtype([("pair", "<u8"), ("jaccard", "<f8")]), np.dtype("<u8")
 EDGE_BYTES = 170  # of the one task that finds the components, for each edge, at its peak (measured)
 # More edges than that task's memory holds are cut into partitions.
 MOST_EDGES = spread.GRAPH_MEMORY // EDGE_BYTES
@@ -100,16 +100,17 @@ def _by_component(name: str, found: Stage, work: Work) -> Stage:
     """The stage that elects, with the edges of `found` dealt to its tasks by component."""
     edges = found.maps
     count = sum(work.units[key].get("edges", 0) for key in edges)
+    elections = partitions_for(EDGE.itemsize * count)
     if count <= MOST_EDGES:
-        stage = replace(found, name=f"{name}-components", partitions=ELECTIONS)
+        stage = replace(found, name=f"{name}-components", partitions=elections)
         dealt = run_stage(components, 1, stage, work, {"edges": EDGES}, memory=spread.GRAPH_MEMORY)
         return replace(stage, name=f"{name}-drops", maps=dealt)
-    parts = partitions_for(2 * 8 * count)
+    parts = partitions_for(2 * LINK.itemsize * count)
     stage = replace(found, name=f"{name}-links", partitions=parts)
     links = run_stage(linked, len(edges), stage, work, {"links": LINKS, "edges": EDGES})
     last, _ = stars(links, replace(stage, name=f"{name}-stars"), work, spread.GRAPH_MEMORY)
     plan = replace(found.settings, stars=last)
-    stage = Stage(f"{name}-labels", found.corpus, max(ELECTIONS, parts), links, plan)
+    stage = Stage(f"{name}-labels", found.corpus, elections, links, plan)
     dealt = run_stage(labelled, parts, stage, work, {"edges": EDGES}, memory=spread.GRAPH_MEMORY)
     return replace(stage, name=f"{name}-drops", maps=dealt)
 
@@ -305,10 +306,10 @@ def components(unit: Unit, stage: Stage, tally: Counter[str]) -> Iterator[tuple[
     kernels.unite(parents, worse, better)
     tally["edges"] += len(pairs)
     tally["components"] += int(np.count_nonzero(parents == np.arange(len(parents))))
-    places = (parents[worse] % ELECTIONS).astype(np.uint8)
+    places = (parents[worse] % stage.partitions).astype(np.uint8)
     del parents, worse, better
     columns = {"pair": pairs, "jaccard": column(whole, "jaccard")}
-    for batch in partitioned(places, ELECTIONS, columns, EDGES):
+    for batch in partitioned(places, stage.partitions, columns, EDGES):
         yield "edges", batch
 
 
@@ -337,10 +338,11 @@ def labelled(unit: Unit, stage: Stage, tally: Counter[str]) -> Iterator[tuple[st
     nodes, centres = links >> np.uint64(32), links & LOW
     # A node that is no centre has one link, to its centre; the worse end of an edge has a better one, and is no centre.
     pairs = column(table, "pair")
-    roots = centres[np.searchsorted(nodes, pairs >> np.uint64(32))].astype(np.int64)
+    roots = centres[np.searchsorted(nodes, pairs >> np.uint64(32))]
+    places = (roots % np.uint64(stage.partitions)).astype(np.uint8)
     tally["edges"] += len(pairs)
     columns = {"pair": pairs, "jaccard": column(table, "jaccard")}
-    for batch in partitioned(roots % stage.partitions, stage.partitions, columns, EDGES):
+    for batch in partitioned(places, stage.partitions, columns, EDGES):
         yield "edges", batch
 
 

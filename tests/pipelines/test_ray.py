@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datatools.dedupe import spread_near
+from datatools.dedupe import spread, spread_near
 from datatools.engine import units
 from datatools.engine.work import Work
 from tests.cluster import Nodes, three_nodes
@@ -25,8 +25,9 @@ def nodes() -> Iterator[Nodes]:
 
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many units of a small corpus."""
+    """Many units of a small corpus, and as many tasks that look for duplicates."""
     monkeypatch.setattr(units, "UNIT_BYTES", 100_000)
+    monkeypatch.setattr(spread, "GROUP_DOCUMENTS", 1)
 
 
 @pytest.fixture(scope="module")
