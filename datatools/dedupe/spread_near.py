@@ -190,6 +190,7 @@ def write_group_sets(unit: Unit, stage: Stage, tally: Counter[str]) -> Iterator[
                 starts[row : row + count], sizes[row : row + count] = written + begins, piece.ends - begins
                 file.write(piece.hashes.data)
                 written, row = written + len(piece.hashes), row + count
+    tally["documents"] += len(numbers)
     tally["hashes"] += written
     yield "sets", pa.table([numbers, starts, sizes], schema=SETS)
 
