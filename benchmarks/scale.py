@@ -2,10 +2,10 @@
 
     python -m benchmarks.scale FOLDER --scratch SCRATCH [--times 1,4,16] [--edges 100000]
 
-FOLDER holds x1.parquet, x4.parquet, … as `python -m benchmarks.planted CORPUS OUT --times N` makes them; three documents
-of ten get a near copy here. The tasks are those of `--engine ray`, one after another in this process, so that what each
-takes can be told: its CPU time, and by how much memory grows while it runs. Components are measured on graphs that are
-made up here, of --edges edges and 4 and 16 times as many: in one task, and in partitions by rounds of stars.
+FOLDER holds x1.parquet, x4.parquet, … as `python -m benchmarks.planted CORPUS OUT --times N` makes them; three
+documents of ten get a near copy here. The tasks are those of `--engine ray`, one after another in this process, so that
+what each takes can be told: its CPU time, and by how much memory grows while it runs. Components are measured on graphs
+that are made up here, of --edges edges and 4 and 16 times as many: in one task, and in partitions by rounds of stars.
 
 A term is what one unit of it takes, times how many units there are. Bytes are derived in docs/scale.md. Time is a line
 through the sizes, milliseconds that a stage takes in any case and µs a unit more; the table says how far the farthest
@@ -47,11 +47,15 @@ COPIED = 10, 3  # of so many documents, so many get a near copy
 
 @dataclass(frozen=True)
 class Term:
-    """What one unit takes in one stage: bytes are derived, None where they depend on the text."""
+    """What one unit takes in one stage: bytes are derived, None where they depend on the text.
+
+    Time goes by another unit where `by` names it.
+    """
 
     stage: str
     unit: str
     derived: float | None
+    by: str = ""
 
 
 # A number that grows by little from one to the next takes 4 of its 8 bytes when packed, one that stays none.
@@ -65,10 +69,10 @@ TERMS = [
     Term("paragraphs: map", "paragraph", 8),
     Term("paragraphs: reduce", "paragraph", 0),
     Term("near: bands", "entry", 8),
-    Term("near: buckets", "entry", None),
-    Term("near: pairs", "pair", 8 + PACKED),
+    Term("near: buckets", "pair found", 8, by="entry"),
+    Term("near: pairs", "pair and half a candidate", 8),
     Term("near: sets", "shingle", 8),
-    Term("near: edges", "edge", 8 + 8),
+    Term("near: edges", "edge", 8 + 8, by="pair"),
     Term("one task", "edge", 8 + 8),
     Term("near: drops", "edge", 8 + 8),
 ]
@@ -194,7 +198,9 @@ def counts(meter: Meter) -> dict[str, float]:
         "paragraph": tally["measured documents"]["paragraphs"],
         "document, twice": tally["exact: map"]["records"],
         "entry": tally["near: bands"]["records"],
+        "pair found": tally["near: buckets"]["pairs"],  # once in each partition
         "pair": tally["near: pairs"]["pairs"],
+        "pair and half a candidate": tally["near: pairs"]["pairs"] + tally["near: sets"]["documents"] / 2,
         "candidate": tally["near: sets"]["documents"],
         "shingle": tally["near: sets"]["hashes"],
         "edge": tally["near: edges"]["edges"],
@@ -254,7 +260,7 @@ def main() -> None:
     for number in [
         times[0],
         *times,
-    ]:  # the first once more: what is loaded and compiled in its first run is not counted
+    ]:  # the first once more: its first run loads and compiles
         corpus = with_copies(arguments.folder / f"x{number}.parquet", arguments.scratch / "copies.parquet")
         runs[f"{number}×"] = curated(corpus, arguments.scratch)
     heads = [*runs]
@@ -278,8 +284,10 @@ def table(terms: list[Term], heads: list[str], meters: list[Meter], found: list[
         sizes = [meter.bytes[term.stage] / max(1, count) for meter, count in zip(meters, units, strict=True)]
         aim = sizes[-1] if term.derived is None else term.derived
         derived = "" if term.derived is None else f"{term.derived:g}"
-        fixed, each, far = line(units, [float(meter.cpu[term.stage]) for meter in meters])
-        spent = f"{fixed / 1e3:.0f} | {each:.3g} | {far}" if each else "| | "
+        timed = [count[term.by or term.unit] for count in found]
+        fixed, each, far = line(timed, [float(meter.cpu[term.stage]) for meter in meters])
+        by = f" (a {term.by})" if term.by else ""
+        spent = f"{fixed / 1e3:.0f} | {each:.3g}{by} | {far}" if each else "| | "
         peak = ", ".join(f"{max(0, meter.peak[term.stage]) / 1e6:.0f}" for meter in meters)
         measured_bytes = " | ".join(f"{size:.3g}" for size in sizes)
         print(f"| {term.stage} | {term.unit} | {derived} | {measured_bytes} | {off(sizes, aim)} | {spent} | {peak} |")
