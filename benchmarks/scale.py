@@ -257,10 +257,7 @@ def main() -> None:
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     times = [*map(int, arguments.times.split(","))]
     runs = {}
-    for number in [
-        times[0],
-        *times,
-    ]:  # the first once more: its first run loads and compiles
+    for number in [times[0], *times]:  # the first once more: its first run loads and compiles
         corpus = with_copies(arguments.folder / f"x{number}.parquet", arguments.scratch / "copies.parquet")
         runs[f"{number}×"] = curated(corpus, arguments.scratch)
     heads = [*runs]
