@@ -70,7 +70,7 @@ TERMS = [
     Term("paragraphs: reduce", "paragraph", 0),
     Term("near: bands", "entry", 8),
     Term("near: buckets", "pair found", 8, by="entry"),
-    Term("near: pairs", "pair and half a candidate", 8),
+    Term("near: pairs", "pair and half a candidate", 8, by="pair found"),
     Term("near: sets", "shingle", 8),
     Term("near: edges", "edge", 8 + 8, by="pair"),
     Term("one task", "edge", 8 + 8),
