@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +21,7 @@ from datatools.dedupe import kernels
 from datatools.dedupe.spread import Corpus, Stage, run_stage
 from datatools.dedupe.stars import HALF, LINKS, LOW, both_ways, large_star, small_star, stars
 from datatools.engine.choice import LOCAL
-from datatools.engine.work import open_work
+from datatools.engine.work import Work, open_work
 from tests.dedupe import graph_tasks
 
 Edges = Sequence[tuple[int, int]]
@@ -40,18 +42,21 @@ def packed(edges: Edges) -> npt.NDArray[np.uint64]:
     return np.max(ends, axis=1) << HALF | np.min(ends, axis=1)
 
 
-def found(edges: Edges, partitions: int = 4) -> tuple[dict[int, int], int]:
-    """The same by stars, as units of a work folder; and the number of rounds."""
+def found(edges: Edges, partitions: int = 4, until_it_ends: bool = False) -> tuple[dict[int, int], int]:
+    """The same by stars, as units of a work folder, taken up again when it is stopped; and the number of rounds."""
+    stopped = (KeyboardInterrupt,) if until_it_ends else ()
     with TemporaryDirectory() as folder:
         np.save(Path(folder, "edges.npy"), packed(edges))
         run = {"command": "stars", "settings": {}, "inputs": {}}
-        with open_work(Path(folder, "out.parquet"), run, engine=LOCAL) as work:
-            stage = Stage("given", Corpus(str(work.path), (), NONE, NONE), partitions, (), f"{folder}/edges.npy")
-            given = run_stage(graph_tasks.deal, 1, stage, work, {"links": LINKS})
-            last, rounds = stars(given, Stage("stars", stage.corpus, partitions), work, 0)
-            links = np.unique(np.concatenate([graph_tasks.links_of(work, key) for key in last]))
-            kept = {path.name for path in work.parts.iterdir()}
-            assert kept == {f"{key}.links.arrow" for key in (*given, *last)}
+        while True:
+            with open_work(Path(folder, "out.parquet"), run, engine=LOCAL) as work, suppress(*stopped):
+                stage = Stage("given", Corpus(str(work.path), (), NONE, NONE), partitions, (), f"{folder}/edges.npy")
+                given = run_stage(graph_tasks.deal, 1, stage, work, {"links": LINKS})
+                last, rounds = stars(given, Stage("stars", stage.corpus, partitions), work, 0)
+                break
+        links = np.unique(np.concatenate([graph_tasks.links_of(work, key) for key in last]))
+        kept = {path.name for path in work.parts.iterdir()}
+        assert kept == {f"{key}.links.arrow" for key in (*given, *last)}
     nodes, others = links >> HALF, links & LOW
     away = others < nodes
     labels = dict(zip(nodes[away].tolist(), others[away].tolist(), strict=True))
@@ -117,3 +122,19 @@ def test_a_star_step_of_either_kind_keeps_the_components(edges: Edges) -> None:
     links = packed(edges)
     for after, _ in (large_star(both_ways(links)), small_star(links)):
         assert components([(int(link >> HALF), int(link & LOW)) for link in after]) == components(edges)
+
+
+def test_a_run_that_is_stopped_again_and_again_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    edges = path(200, 3)
+    expected, stops = found(edges), Counter[str]()
+    finish = Work.finish
+
+    def finish_and_stop(self: Work, key: str, tally: Mapping[str, int]) -> None:
+        finish(self, key, tally)
+        if len(self.units) % 7 == 0:
+            stops["now"] += 1
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Work, "finish", finish_and_stop)
+    assert found(edges, until_it_ends=True) == expected
+    assert stops["now"] > 3
