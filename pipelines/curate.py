@@ -142,7 +142,8 @@ def curate(
         units = plan(parts, identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
         progress.say(f"curate: {len(sources)} files, {len(units)} units, {engine} → {out}")
         with ThreadPoolExecutor(1) as background:
-            if settings.near:  # while the workers measure, this process has nothing else to do
+            # While the workers measure, this process has nothing else to do.
+            if settings.near and not (engine.spreads and settings.against is None):
                 background.submit(load_compiled)
             found = measured(units, measure, settings, work, progress)
         if not engine.spreads:
@@ -381,8 +382,10 @@ def write(
     with parquet_writer(trace_path, TRACE) as trace:
         rules = _write_faults(work, read, faults, trace, summary)
         decision = decide_all(documents, decide, work)
-        with decision.timed("writing"):
+        with decision.timed("writing"), ThreadPoolExecutor(1) as background:
+            ended = background.submit(work.close_pool)  # a cluster that was started here takes a second to end
             summary.rows_written = _write_decided(documents, decision, settings, out, work.path, trace)
+            ended.result()
     summary.dropped = dict(sorted((rules + decision.dropped).items()))
     summary.output = str(out)
     summary.trace = str(trace_path) if trace.written else None

@@ -38,7 +38,10 @@ class Nodes:
         return str(self._cluster.address)
 
     def whole(self) -> None:
-        """Start what was killed."""
+        """Start what was killed, or died."""
+        for node in [node for node in self._others if node.dead_processes()]:
+            self._others.remove(node)
+            self._cluster.remove_node(node, allow_graceful=False)
         while len(self._others) < 2:
             self._others.append(self._cluster.add_node(num_cpus=1, memory=MEMORY, object_store_memory=80 << 20))
         self._cluster.wait_for_nodes()

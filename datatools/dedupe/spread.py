@@ -29,7 +29,9 @@ from datatools.engine.units import Unit
 from datatools.engine.work import Work
 from datatools.io.atomic import atomic_path
 
+VERSION = 2  # what tasks of another version left in a work folder is made anew
 MOST_MAPS = 1024  # map tasks of a stage
+GROUP_DOCUMENTS = 1 << 14  # of a map task, at least: keys of fewer are read in less time than a task takes to begin
 # What the one task declares that sees all edges: components of up to some hundred million documents with duplicates.
 GRAPH_MEMORY = 2 << 30
 Columns: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -82,7 +84,9 @@ def corpus_of(
     ranks: npt.NDArray[np.integer] | None = None,
 ) -> Corpus:
     """The documents, with what tasks must know of them in files that they read."""
-    groups = np.unique(np.linspace(0, len(documents.keys_of), min(MOST_MAPS, len(documents.keys_of)) + 1).astype(int))
+    units = len(documents.keys_of)
+    count = min(MOST_MAPS, units, max(1, len(documents) // GROUP_DOCUMENTS))
+    groups = np.unique(np.linspace(0, units, count + 1).astype(int))
     return Corpus(
         str(work.path.absolute()),
         tuple(documents.keys_of),
@@ -103,7 +107,10 @@ def _filed(work: Work, values: npt.NDArray[Any]) -> str:
 
 def digest(corpus: Corpus, *more: object) -> str:
     """What tells the stages over these documents from others."""
-    return xxhash.xxh3_64_hexdigest(f"{corpus.keys} {Path(corpus.kept).name} {Path(corpus.ranks).name} {more}".encode())
+    given = (
+        f"{VERSION} {corpus.keys} {corpus.groups.tolist()} {Path(corpus.kept).name} {Path(corpus.ranks).name} {more}"
+    )
+    return xxhash.xxh3_64_hexdigest(given.encode())
 
 
 def run_stage(

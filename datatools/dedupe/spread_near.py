@@ -7,7 +7,8 @@ The stages and what each reads and writes:
 3. `unique_pairs` (a range of ranks): every pair once, and the documents in any, by group.
 4. `write_group_sets` (a group): the shingle sets of those documents, from their texts, in one file.
 5. `verified` (a range of ranks): the pairs whose exact Jaccard reaches the threshold: edges.
-6. `components` (one task): connected components of all edges; a component's edges stay together.
+6. `components` (one task): connected components of all edges; a component's edges stay together. Above MOST_EDGES
+   `linked`, the rounds of `stars` and `labelled`, on partitions, give the same.
 7. `elected` (some components): from the best to the worst, who goes for whom.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from datatools.dedupe.partitions import leading_bits, partitions_for
 from datatools.dedupe.sets import Sets
 from datatools.dedupe.shingles import distinct_hashes
 from datatools.dedupe.spread import Corpus, Stage, all_of, column, number_of, partitioned, run_stage, taken
+from datatools.dedupe.stars import LINKS, both_ways, place_of, stars
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit
 from datatools.engine.work import Work
@@ -50,7 +52,10 @@ PAIRS = pa.schema([pa.field("pair", pa.uint64())])
 NUMBERS = pa.schema([pa.field("number", pa.int64())])
 SETS = pa.schema([pa.field("number", pa.int64()), pa.field("start", pa.int64()), pa.field("size", pa.uint32())])
 EDGES = pa.schema([pa.field("pair", pa.uint64()), pa.field("jaccard", pa.float64())])
-ELECTIONS = 64  # tasks among which the components are dealt
+EDGE, LINK = np.dtype([("pair", "<u8"), ("jaccard", "<f8")]), np.dtype("<u8")
+EDGE_BYTES = 170  # of the one task that finds the components, for each edge, at its peak (measured)
+# More edges than that task's memory holds are cut into partitions.
+MOST_EDGES = spread.GRAPH_MEMORY // EDGE_BYTES
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class _Plan:
     documents: int
     ranges: int  # of ranks of the worse document of a pair
     sets: tuple[str, ...] = ()  # keys of the tasks that wrote shingle sets
+    stars: tuple[str, ...] = ()  # keys of the tasks that wrote the last round's links
 
 
 def near(corpus: Corpus, documents: int, work: Work, settings: Near) -> Drops:
@@ -81,15 +87,32 @@ def near(corpus: Corpus, documents: int, work: Work, settings: Near) -> Drops:
     plan = _Plan(settings, documents, plan.ranges, sets)
     stage = Stage(f"{name}-edges", corpus, plan.ranges, pairs, plan)
     edges = run_stage(verified, plan.ranges, stage, work, {"edges": EDGES})
-    stage = Stage(f"{name}-components", corpus, ELECTIONS, edges, plan)
-    dealt = run_stage(components, 1, stage, work, {"edges": EDGES}, memory=spread.GRAPH_MEMORY)
-    stage = Stage(f"{name}-drops", corpus, ELECTIONS, dealt, plan)
-    found = Parts(work, run_stage(elected, ELECTIONS, stage, work, {"drops": EDGES}), "drops")
+    stage = _by_component(name, replace(stage, maps=edges), work)
+    found = Parts(work, run_stage(elected, stage.partitions, stage, work, {"drops": EDGES}), "drops")
     whole = all_of(found, EDGES)
     worse, better = _ends(column(whole, "pair"), corpus)
     order = np.argsort(worse)
     count = sum(work.units[key]["pairs"] for key in pairs)
     return Drops(worse[order], better[order], column(whole, "jaccard")[order], count, count)
+
+
+def _by_component(name: str, found: Stage, work: Work) -> Stage:
+    """The stage that elects, with the edges of `found` dealt to its tasks by component."""
+    edges = found.maps
+    count = sum(work.units[key].get("edges", 0) for key in edges)
+    elections = partitions_for(EDGE.itemsize * count)
+    if count <= MOST_EDGES:
+        stage = replace(found, name=f"{name}-components", partitions=elections)
+        dealt = run_stage(components, 1, stage, work, {"edges": EDGES}, memory=spread.GRAPH_MEMORY)
+        return replace(stage, name=f"{name}-drops", maps=dealt)
+    parts = partitions_for(2 * LINK.itemsize * count)
+    stage = replace(found, name=f"{name}-links", partitions=parts)
+    links = run_stage(linked, len(edges), stage, work, {"links": LINKS, "edges": EDGES})
+    last, _ = stars(links, replace(stage, name=f"{name}-stars"), work, spread.GRAPH_MEMORY)
+    plan = replace(found.settings, stars=last)
+    stage = Stage(f"{name}-labels", found.corpus, elections, links, plan)
+    dealt = run_stage(labelled, parts, stage, work, {"edges": EDGES}, memory=spread.GRAPH_MEMORY)
+    return replace(stage, name=f"{name}-drops", maps=dealt)
 
 
 def _ends(pairs: npt.NDArray[np.uint64], corpus: Corpus) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -167,6 +190,7 @@ def write_group_sets(unit: Unit, stage: Stage, tally: Counter[str]) -> Iterator[
                 starts[row : row + count], sizes[row : row + count] = written + begins, piece.ends - begins
                 file.write(piece.hashes.data)
                 written, row = written + len(piece.hashes), row + count
+    tally["documents"] += len(numbers)
     tally["hashes"] += written
     yield "sets", pa.table([numbers, starts, sizes], schema=SETS)
 
@@ -191,6 +215,7 @@ def verified(unit: Unit, stage: Stage, tally: Counter[str]) -> Iterator[tuple[st
             if len(chunk):
                 goes, found = _alike(shelf, worse[chunk], better[chunk], least)
                 tally["compared"] += len(chunk)
+                tally["edges"] += len(found)
                 yield "edges", pa.table([pairs[chunk][goes], found], schema=EDGES)
 
 
@@ -270,10 +295,7 @@ class _Shelf:
 
 
 def components(unit: Unit, stage: Stage, tally: Counter[str]) -> Iterator[tuple[str, Any]]:
-    """Union-find over all edges, some of them at a time; every component's edges go to the same election.
-
-    Memory: 40 bytes an edge.
-    """
+    """Union-find over all edges; every component's edges go to the same election. Memory: EDGE_BYTES an edge."""
     from datatools.dedupe import kernels
 
     whole = all_of(Parts(Work(Path(stage.corpus.work)), stage.maps, "edges"), EDGES)
@@ -281,12 +303,47 @@ def components(unit: Unit, stage: Stage, tally: Counter[str]) -> Iterator[tuple[
     nodes = np.unique(np.concatenate([pairs >> np.uint64(32), pairs & LOW]))
     parents = np.arange(len(nodes))
     worse, better = np.searchsorted(nodes, pairs >> np.uint64(32)), np.searchsorted(nodes, pairs & LOW)
+    del nodes
     kernels.unite(parents, worse, better)
-    roots = parents[worse]
     tally["edges"] += len(pairs)
-    tally["components"] += len(np.unique(roots))
+    tally["components"] += int(np.count_nonzero(parents == np.arange(len(parents))))
+    places = (parents[worse] % stage.partitions).astype(np.uint8)
+    del parents, worse, better
     columns = {"pair": pairs, "jaccard": column(whole, "jaccard")}
-    for batch in partitioned(roots % ELECTIONS, ELECTIONS, columns, EDGES):
+    for batch in partitioned(places, stage.partitions, columns, EDGES):
+        yield "edges", batch
+
+
+def linked(unit: Unit, stage: Stage, tally: Counter[str]) -> Iterator[tuple[str, Any]]:
+    """Map: the edges of a range, by their worse end; and from either end, for the stars."""
+    whole = all_of(Parts(Work(Path(stage.corpus.work)), [stage.maps[number_of(unit)]], "edges"), EDGES)
+    pairs = column(whole, "pair")
+    columns = {"pair": pairs, "jaccard": column(whole, "jaccard")}
+    tally["edges"] += len(pairs)
+    for batch in partitioned(_place(pairs, stage.partitions), stage.partitions, columns, EDGES):
+        yield "edges", batch
+    links = both_ways(pairs)
+    for batch in partitioned(_place(links, stage.partitions), stage.partitions, {"link": links}, LINKS):
+        yield "links", batch
+
+
+def _place(pairs: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.uint8]:
+    return place_of(pairs >> np.uint64(32), count)
+
+
+def labelled(unit: Unit, stage: Stage, tally: Counter[str]) -> Iterator[tuple[str, Any]]:
+    """Reduce: the edges of a partition, by the centre of the star that their worse end is in."""
+    number = number_of(unit)
+    table = taken(stage, "edges", number)
+    links = np.unique(column(taken(replace(stage, maps=stage.settings.stars), "links", number), "link"))
+    nodes, centres = links >> np.uint64(32), links & LOW
+    # A node that is no centre has one link, to its centre; the worse end of an edge has a better one, and is no centre.
+    pairs = column(table, "pair")
+    roots = centres[np.searchsorted(nodes, pairs >> np.uint64(32))]
+    places = (roots % np.uint64(stage.partitions)).astype(np.uint8)
+    tally["edges"] += len(pairs)
+    columns = {"pair": pairs, "jaccard": column(table, "jaccard")}
+    for batch in partitioned(places, stage.partitions, columns, EDGES):
         yield "edges", batch
 
 

@@ -79,8 +79,8 @@ def run_units(
             todo.append(unit)
     spread = workers is None and work.engine.spreads
     workers = work.engine.workers if workers is None else workers
-    # A pool costs half a second to start: not worth it for a unit or two.
-    if spread and (len(todo) > 1 or memory):
+    # A pool costs half a second to start: not worth it for a unit or two. Workers that run already have all loaded.
+    if spread and todo and (len(todo) > 1 or memory or work.pool is not None):
         from datatools.engine.ray import TASK_MEMORY, run_on_ray
 
         ended: Iterator[tuple[Unit, Counter[str]]] = run_on_ray(

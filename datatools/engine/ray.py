@@ -116,9 +116,9 @@ def run_on_ray(
 ) -> Iterator[tuple[Unit, Counter[str]]]:
     """Run units as tasks of the cluster, each with one CPU and `memory` bytes; yields each with its tally as it ends.
 
-    A unit is run again, TRIES times in all, when its worker or node is lost (with twice the memory, should that have
-    been the reason) or with an OSError. Raises what the unit raises; ValueError where a node lacks the folder or has
-    other code.
+    A unit is run again, TRIES times in all, when its worker or node is lost or finds no memory (each time with twice
+    as much, should that have been the reason) or with an OSError. Raises what the unit raises; ValueError where a node
+    lacks the folder or has other code.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -134,6 +134,10 @@ def run_on_ray(
         task = _task().options(num_cpus=1, memory=needed, max_retries=0, scheduling_strategy="SPREAD")
         running[task.remote(unit, given)] = unit
 
+    def more(unit: Unit) -> int:
+        needed = memory << tries[unit.key]
+        return needed if needed <= cluster.largest else memory
+
     try:
         while True:
             most = cluster.cpus * IN_FLIGHT_PER_CPU  # nodes come and go
@@ -148,18 +152,18 @@ def run_on_ray(
                 try:
                     tally = ray.get(reference)
                 except RayTaskError as error:
-                    if not isinstance(error.cause, OSError) or tries[unit.key] + 1 >= TRIES:
+                    short = isinstance(error.cause, MemoryError)
+                    if not (short or isinstance(error.cause, OSError)) or tries[unit.key] + 1 >= TRIES:
                         raise error.cause from None
-                    work.again["storage"] += 1
+                    work.again["out of memory" if short else "storage"] += 1
                     tries[unit.key] += 1
-                    submit(unit, memory)
+                    submit(unit, more(unit) if short else memory)
                 except RayError as error:
                     work.again[_loss(error)] += 1
                     tries[unit.key] += 1
                     if tries[unit.key] >= TRIES:
                         raise ValueError(_lost(unit, error)) from error
-                    more = memory << tries[unit.key]
-                    submit(unit, more if more <= cluster.largest else memory)
+                    submit(unit, more(unit))
                 else:
                     yield unit, tally
     except BaseException:

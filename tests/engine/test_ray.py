@@ -15,10 +15,12 @@ import pytest
 from datatools.engine import ray as on_ray
 from datatools.engine.choice import Engine
 from datatools.engine.local import run_units
+from datatools.engine.ray import TASK_MEMORY
 from datatools.engine.units import Unit
 from datatools.engine.work import Work, open_work
 from tests.cluster import Nodes, three_nodes
 from tests.engine.test_local import RUN, SCHEMAS, contents, read_lines, units
+from tests.engine.test_ray_memory import declared
 
 pytestmark = pytest.mark.slow
 RAY = Engine("ray")
@@ -59,6 +61,13 @@ def write_fails(unit: Unit, settings: Any, tally: Counter[str]) -> Iterator[tupl
 
     if os.fsync.__module__ != __name__:
         os.fsync = fsync
+    yield from read_lines(unit, None, tally)
+
+
+def finds_none(unit: Unit, settings: Any, tally: Counter[str]) -> Iterator[tuple[str, pa.Table]]:
+    """Is refused memory as where a limit is set for each process; not the second time."""
+    if declared(settings, unit) == 1:
+        bytearray(1 << 60)
     yield from read_lines(unit, None, tally)
 
 
@@ -103,6 +112,17 @@ def test_a_unit_that_kills_every_worker_is_named(nodes: Nodes, tmp_path: Path, m
         run(tmp_path, always_dies, count=4)
     with open_work(tmp_path / "out.parquet", RUN, engine=RAY) as work:
         assert "k2" not in work.units
+
+
+def test_a_unit_that_finds_no_memory_runs_again_with_more(
+    nodes: Nodes, tmp_path: Path, expected: Mapping[str, bytes]
+) -> None:
+    (tries := tmp_path / "tries").mkdir()
+    work = run(tmp_path, finds_none, str(tries), count=6)
+    assert contents(work).items() <= expected.items()
+    assert work.again == {"out of memory": 6}
+    for file in tries.iterdir():
+        assert [*map(int, file.read_text().splitlines())] == [TASK_MEMORY, 2 * TASK_MEMORY]
 
 
 def test_storage_that_fails_one_write_in_twenty(nodes: Nodes, tmp_path: Path, expected: Mapping[str, bytes]) -> None:

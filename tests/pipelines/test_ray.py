@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from datatools.dedupe import partitions, spread, spread_near
 from datatools.engine import units
 from datatools.engine.work import Work
 from tests.cluster import Nodes, three_nodes
+from tests.pipelines import ray_tasks
 from tests.pipelines.command import beside, files, here, killed_when, library, lines_of, rules, started, write
 from tests.pipelines.test_curate import FOOTER
 
@@ -24,8 +26,9 @@ def nodes() -> Iterator[Nodes]:
 
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many units of a small corpus."""
+    """Many units of a small corpus, and as many tasks that look for duplicates."""
     monkeypatch.setattr(units, "UNIT_BYTES", 100_000)
+    monkeypatch.setattr(spread, "GROUP_DOCUMENTS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,48 @@ def test_unify_gives_the_bytes_of_the_local_engine(
     assert outputs(run("unify", corpus, tmp_path, "--engine", "ray")) == expected["unify"]
 
 
-STAGES = ["", "exact-", "paragraphs-", "-stripped-", "near-*-bands", "near-*-sets", "near-*-drops", "-passages-"]
+def test_curate_with_components_on_partitions(
+    nodes: Nodes,
+    corpus: Path,
+    tmp_path: Path,
+    expected: Mapping[str, Mapping[str, bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spread_near, "MOST_EDGES", 10)
+    assert outputs(run("curate", corpus, tmp_path, "--engine", "ray")) == expected["curate"]
+    manifest = (tmp_path / "curate.work" / "manifest.jsonl").read_text()
+    assert "-stars-01-small-" in manifest and "-labels-" in manifest
+
+
+# A word of the keys of a stage's tasks, or several.
+STAGES = [
+    "",
+    "exact-*-map-",
+    "exact-*00001",
+    "paragraphs-*-map-",
+    "paragraphs-*00001",
+    "-stripped-",
+    "near-*-bands-",
+    "near-*-buckets-",
+    "near-*-pairs-",
+    "near-*-sets-",
+    "near-*-edges-",
+    "near-*-links-",
+    "near-*-stars-01-large-",
+    "near-*-stars-01-small-",
+    "near-*-labels-",
+    "near-*-drops-",
+    "-passages-",
+]
+
+
+@pytest.fixture
+def on_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several partitions of what is little, in every stage."""
+    monkeypatch.setattr(spread_near, "MOST_EDGES", 10)
+    monkeypatch.setattr(spread_near, "pair_partitions", lambda documents: 4)
+    monkeypatch.setattr(partitions, "PARTITION_BYTES", 400)
+    monkeypatch.setattr(partitions, "MOST_PARTITIONS", 4)
 
 
 @pytest.mark.parametrize("stages", [STAGES[::2], STAGES[1::2]], ids=["even", "odd"])
@@ -95,6 +139,7 @@ def test_a_node_killed_in_a_stage_changes_nothing(
     tmp_path: Path,
     expected: Mapping[str, Mapping[str, bytes]],
     monkeypatch: pytest.MonkeyPatch,
+    on_partitions: None,
     stages: list[str],
 ) -> None:
     finish, left = Work.finish, list(stages)
@@ -114,6 +159,20 @@ def test_a_node_killed_in_a_stage_changes_nothing(
     assert outputs(out) == expected["unify"]
 
 
+def test_a_node_lost_by_the_one_task_that_sees_all_edges(
+    nodes: Nodes,
+    corpus: Path,
+    tmp_path: Path,
+    expected: Mapping[str, Mapping[str, bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spread_near, "components", ray_tasks.components_on_a_dying_node)
+    out = run("curate", corpus, tmp_path, "--engine", "ray")
+    assert (tmp_path / "curate.work" / ray_tasks.MARK).exists()
+    nodes.whole()
+    assert outputs(out) == expected["curate"]
+
+
 def test_a_killed_driver_goes_on_where_it_stopped(
     nodes: Nodes, corpus: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -130,6 +189,9 @@ def test_a_killed_driver_goes_on_where_it_stopped(
         assert killed_when(started(*line), lambda reached=reached: lines_of(manifest) >= reached)
         assert not out.exists()
         before = lines_of(manifest)
+    for stage in ("paragraphs-", "-bands-"):
+        assert killed_when(started(*line), lambda stage=stage: stage in manifest.read_text())
+        assert not out.exists()
     assert here(*line).code == 0
     assert files(out) == files(plain)
     assert beside(out, "trace").exists() == beside(plain, "trace").exists()
