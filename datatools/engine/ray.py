@@ -203,17 +203,22 @@ def _run(unit: Unit, given: tuple[Any, ...]) -> Counter[str]:
     from datatools.engine.local import run_unit
 
     function, settings, place, schemas, folder, digest = given
-    _begin(folder, digest)
-    if not place.parts.is_dir():
-        raise ValueError(
-            f"node {socket.gethostname()}: {place.parts} is not there; "
-            "--engine ray needs inputs and --out in a folder that all nodes share under the same name"
-        )
+    begin_work(folder, digest)
+    needs_folder(place.parts)
     return run_unit(function, unit, settings, place, schemas)
 
 
+def needs_folder(path: Path) -> None:
+    """ValueError where this node does not see a folder of the job."""
+    if not path.is_dir():
+        raise ValueError(
+            f"node {socket.gethostname()}: {path} is not there; "
+            "--engine ray needs inputs and --out in a folder that all nodes share under the same name"
+        )
+
+
 @lru_cache(maxsize=1)
-def _begin(folder: str, digest: str) -> None:
+def begin_work(folder: str, digest: str) -> None:
     """What a worker does once: paths are relative to where the job was started, and its code must be the job's."""
     if digest != code():
         raise ValueError(
