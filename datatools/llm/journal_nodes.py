@@ -16,7 +16,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from datatools.llm.journal import Journal
@@ -91,6 +91,30 @@ def host_of(file: Path) -> str:
     with contextlib.suppress(FileNotFoundError):
         return _lock_of(file).read_text()
     return ""
+
+
+@contextmanager
+def readers_of(journal: Path) -> Iterator[tuple[list[JournalReader], set[str], list[str]]]:
+    """The job's journal and those of nodes that have not been taken in, to be read while runners work.
+
+    With them the nodes that are at work, and of these the ones whose journal cannot be read from this machine. Raises
+    as JournalReader.
+    """
+    with ExitStack() as opened:
+        readers = [opened.enter_context(JournalReader(journal))]
+        at_work: set[str] = set()
+        elsewhere: list[str] = []
+        for file in files_of(journal):
+            try:
+                opened.enter_context(held(file, shared=True))
+            except BlockingIOError:
+                at_work.add(node_of(file))
+                if host_of(file) != socket.gethostname():
+                    elsewhere.append(node_of(file))
+                    continue
+            if file.exists() and file.stat().st_size:  # else its runner took it in, or was killed as it began
+                readers.append(opened.enter_context(JournalReader(file)))
+        yield readers, at_work, elsewhere
 
 
 def take_in(journal: Path, file: Path, seconds: float = FREE_SECONDS) -> dict[str, Counts]:

@@ -165,6 +165,14 @@ class JournalReader:
         """Different requests that were sent."""
         return int(next(self._rows("select count(distinct key) from attempt"))[0])
 
+    def keys(self) -> set[bytes]:
+        """The same by name."""
+        return {key for (key,) in self._rows("select distinct key from attempt")}
+
+    def given_up(self) -> dict[bytes, str]:
+        """Requests that were given up and not asked again since, and the class of their failure."""
+        return dict(self._rows("select key, kind from failure"))
+
     def span(self) -> tuple[float, float] | None:
         """Unix time of the first and the last thing written; None in an empty journal."""
         first, last = next(self._rows("select min(at), max(at) from attempt"))
