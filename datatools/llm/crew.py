@@ -99,12 +99,9 @@ class Crew:
 
     async def _start(self) -> None:
         """Put the owner and the runners in their places."""
-        import ray
-
         folder_of(self._journal.path).mkdir(exist_ok=True)
-        near = _affinity(ray.get_runtime_context().get_node_id(), soft=True)
-        settings = [model.settings for model in self._job.models]
-        self._owner = _actor(Owner, near).remote(settings, self._budget)
+        limits = [model.settings.limit() for model in self._job.models]
+        self._owner = _actor(Owner, _affinity(_head(), soft=False)).remote(limits, self._budget)
         nodes = _nodes()
         self._seats = [Seat(number) for number in range(len(nodes))]
         self._say(f"one runner on each of {len(nodes)} nodes")
@@ -327,6 +324,15 @@ def _nodes() -> list[tuple[str, str]]:
         for node in working
         for host in [node["NodeManagerHostname"]]
     ]
+
+
+def _head() -> str:
+    """The node that no cluster outlives."""
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    heads = [node for node in nodes if "node:__internal_head__" in node["Resources"]]
+    return str((heads or nodes)[0]["NodeID"])
 
 
 def _another(before: str, taken: Sequence[str]) -> tuple[str, str]:

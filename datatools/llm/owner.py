@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 
 from datatools.llm.limits import Limit, Place
 from datatools.llm.money import Budget, Need, Reservation, Spent
-from datatools.llm.runner import Settings
 
 GATHER_SECONDS = 0.001  # answers that come so close together are one message
 LISTEN_SECONDS = 20.0  # after which a runner that heard nothing asks anew
@@ -60,11 +59,10 @@ class State:
 
 
 class Owner:
-    """Owns the limits of the models, whose runners have these settings, and the budget."""
+    """Owns the limits of the models, in their order, and the budget."""
 
-    def __init__(self, settings: Sequence[Settings], budget: Budget | None = None) -> None:
-        self._limits = [Limit(one.control(), one.rpm, one.tpm) for one in settings]
-        self._budget = budget
+    def __init__(self, limits: Sequence[Limit], budget: Budget | None = None) -> None:
+        self._limits, self._budget = limits, budget
         self._boxes: dict[str, _Box] = defaultdict(_Box)
         self._waiting: dict[_Name, asyncio.Task[None]] = {}
         self._placed: dict[_Name, _Placed] = {}

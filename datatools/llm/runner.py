@@ -62,10 +62,10 @@ class Settings:
         """Calls that may be in flight at once."""
         return self.concurrency or self.ceiling
 
-    def control(self) -> Control:
-        """The limits as they are before the first call."""
+    def limit(self) -> Limit:
+        """The gate as it is before the first call."""
         start = self.concurrency or min(START, self.ceiling)
-        return Control(float(start), self.most, second=self.backoff)
+        return Limit(Control(float(start), self.most, second=self.backoff), self.rpm, self.tpm)
 
 
 @dataclass(slots=True)
@@ -127,8 +127,9 @@ class Runner:
         self.price = price
         self.counters = Counters()
         self._before = journal.counts()
-        self.control = settings.control()
-        self._limit: Gate = gate or Limit(self.control, settings.rpm, settings.tpm)
+        limit = settings.limit()
+        self.control = limit.control
+        self._limit: Gate = gate or limit
         self._asking: dict[bytes, asyncio.Future[Outcome]] = {}
         self._stopped: Failure | None = None
         self._stopping = asyncio.Event()
