@@ -104,7 +104,7 @@ class Crew:
         self._owner = _actor(Owner, _affinity(_head(), soft=False)).remote(limits, self._budget)
         nodes = _nodes()
         self._seats = [Seat(number) for number in range(len(nodes))]
-        self._say(f"one runner on each of {len(nodes)} nodes")
+        self._say(f"one runner on each node, {len(nodes)} in all")
         await asyncio.gather(*(self._fill(seat, node) for seat, node in zip(self._seats, nodes, strict=True)))
         self._looking = asyncio.create_task(self._look())
 
