@@ -87,6 +87,7 @@ class Crew:
         self._starting: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._replacing: set[asyncio.Task[None]] = set()
+        self._merging = asyncio.Lock()  # one journal after another
         self._error: BaseException | None = None
         self.spent = 0.0 if budget is None else budget.spent
 
@@ -222,7 +223,8 @@ class Crew:
         try:
             seat.losses += 1
             under_way = await self._owner.lose.remote(seat.name)
-            await asyncio.to_thread(self._take_in, seat)
+            async with self._merging:
+                await asyncio.to_thread(self._take_in, seat)
             if seat.losses >= LOSSES:
                 raise ValueError(f"node {gone}: its runner was lost {LOSSES} times ({_first_line(error)})")
             await self._fill(seat, _another(before, [one.node for one in self._seats if one is not seat]))
@@ -260,7 +262,8 @@ class Crew:
             self._count(seat, counters)
         _kill(seat.actor)
         try:
-            await asyncio.to_thread(take_in, self._journal.path, seat.file)
+            async with self._merging:
+                await asyncio.to_thread(take_in, self._journal.path, seat.file)
         except ValueError as problem:  # the next run takes it in
             self._say(str(problem))
 

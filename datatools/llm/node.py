@@ -56,6 +56,7 @@ class NodeRunner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._done: list[Done] = []
         self._some = asyncio.Event()
+        self._told: set[Failure] = set()  # why to stop, by the driver
 
     async def begin(self, name: str, file: Path, job: Job, owner: Any) -> None:
         """Open the journal and the runners. Not in the constructor: what an actor is made with, Ray keeps, and there
@@ -103,6 +104,7 @@ class NodeRunner:
 
     async def stop(self, place: int, reason: Failure) -> None:
         """Start no new call to this model."""
+        self._told.add(reason)
         self._runners[place].stop(reason)
 
     async def end(self) -> tuple[list[Counters], list[int]]:
@@ -121,8 +123,10 @@ class NodeRunner:
         try:
             outcome = await runner.once(request)
         except Stopped as stopped:
-            # A node may not reach what others do.
-            outcome = Stopped(replace(stopped.failure, message=f"node {self._node}: {stopped.failure.message}"))
+            failure = stopped.failure
+            if failure not in self._told and failure.kind != "budget":  # a node may not reach what others do
+                failure = replace(failure, message=f"node {self._node}: {failure.message}")
+            outcome = Stopped(failure)
         except Exception as error:  # is raised again in the driver
             outcome = error
         self._done.append((number, outcome))
