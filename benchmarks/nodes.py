@@ -2,8 +2,8 @@
 
     python -m benchmarks.nodes [--requests 6000] [--in-flight 256] [--latency 0.2]
 
-A loopback server in a process of its own answers after `--latency` seconds. On one machine all share its cores, so calls
-a second say what a cluster costs; what it gains is in the CPU of the driver, which is all that does not grow with nodes.
+A loopback server in a process of its own answers after `--latency` seconds. On one machine all share its cores, so
+calls a second say what a cluster costs; what it gains is in the CPU of the driver, which does not grow with nodes.
 """
 
 from __future__ import annotations
