@@ -23,6 +23,7 @@ from datatools.report.summary import Summary
 from pipelines.ask_run import AskRun
 
 CEILING, LOCAL_CEILING = 128, 256  # calls in flight at most without --concurrency: elsewhere, and on our own machines
+HERE = "asked from this machine alone: a pilot, a batch, and a model in this process are not spread over nodes"
 TICK = 1.0  # seconds between looks at the progress line while nothing comes back
 
 
@@ -110,6 +111,8 @@ async def team(
         makers: dict[tuple[str, str], Callable[..., Runner]] = dict.fromkeys(distinct, kind)
         if kind is Runner and spreads(run, models):
             makers = await open_runners.enter_async_context(spread(distinct, journal, run, budget, say))
+        elif run.engine.spreads:
+            say(HERE)
         found: dict[tuple[str, str], Runner] = {}
         for place, model in distinct.items():
             settings, price = runner_settings(run, model.base_url), batch_price(run, model.price)
