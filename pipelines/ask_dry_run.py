@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 
 from datatools.engine.work import hold, work_path
 from datatools.llm.journal import Journal
+from datatools.llm.journal_nodes import open_journal
 from datatools.llm.request import Request, key
 from datatools.llm.runner import Runner, run_ordered
 from datatools.report.progress import Progress
@@ -96,9 +97,12 @@ async def _estimated(
 ) -> Estimate:
     file = folder / "journal.sqlite"
     with ExitStack() as files:
+        journal = None
         if run.pilot:
             files.enter_context(hold(folder))
-        journal = files.enter_context(Journal(file)) if run.pilot or file.exists() else None
+            journal = files.enter_context(open_journal(file))
+        elif file.exists():
+            journal = files.enter_context(Journal(file))
         asked = _asker(models, journal)
         whole = _Whole([Calls() for _ in models])
         for item in items():

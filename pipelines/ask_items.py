@@ -25,7 +25,7 @@ from datatools.io.atomic import parquet_writer, part_writer
 from datatools.io.source import Fault
 from datatools.llm.endpoint import TIMEOUT, Endpoint, api_key, identity, is_loopback
 from datatools.llm.errors import Failure
-from datatools.llm.journal import Journal
+from datatools.llm.journal_nodes import open_journal
 from datatools.llm.runner import Runner, run_ordered
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
@@ -242,7 +242,7 @@ async def asking(
 ) -> R:
     """What `sink` makes of what `work` gives for every item, in order, with the journal at `path`."""
     say = partial(progress.say_of, summary.command)
-    with Journal(path) as journal:
+    with open_journal(path) as journal:
         if lost := journal.unfinished():
             say(f"{lost} calls were under way when an earlier run ended; they may have been billed")
         async with team(models, journal, run, say) as asked:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
+from datatools.engine.choice import LOCAL, Engine
+
 T = TypeVar("T")
 RULES = "rules"
 IN_PROCESS = "transformers:"
@@ -56,6 +58,7 @@ class AskRun:
     judge_price_out: float | None = None
     dry_run: bool = False  # only say what the job would cost
     pilot: int | None = None  # items that this is found out with
+    engine: Engine = LOCAL  # on Ray every node asks
 
     def __post_init__(self) -> None:
         if self.lane not in ("sync", "batch"):

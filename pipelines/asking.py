@@ -6,9 +6,10 @@ import asyncio
 import signal
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from datatools.llm.endpoint import is_local
@@ -22,6 +23,7 @@ from datatools.report.summary import Summary
 from pipelines.ask_run import AskRun
 
 CEILING, LOCAL_CEILING = 128, 256  # calls in flight at most without --concurrency: elsewhere, and on our own machines
+HERE = "asked from this machine alone: a pilot, a batch, and a model in this process are not spread over nodes"
 TICK = 1.0  # seconds between looks at the progress line while nothing comes back
 
 
@@ -102,17 +104,53 @@ async def team(
     say: Callable[[str], None],
     kind: type[Runner] = Runner,
 ) -> AsyncIterator[Team]:
-    """The runners of the models, `kind` each; closed in the end."""
+    """The runners of the models, `kind` each; closed in the end. On Ray each stands for one a node."""
     budget = open_budget(run, models, journal)
     async with AsyncExitStack() as open_runners:
+        distinct = {model.place: model for model in models}
+        makers: dict[tuple[str, str], Callable[..., Runner]] = dict.fromkeys(distinct, kind)
+        if kind is Runner and spreads(run, models):
+            makers = await open_runners.enter_async_context(spread(distinct, journal, run, budget, say))
+        elif run.engine.spreads:
+            say(HERE)
         found: dict[tuple[str, str], Runner] = {}
-        for model in models:
-            if model.place not in found:
-                settings = runner_settings(run, model.base_url)
-                price = batch_price(run, model.price)
-                runner = kind(model.provider(), journal, settings, say, budget, price)
-                found[model.place] = await open_runners.enter_async_context(runner)
+        for place, model in distinct.items():
+            settings, price = runner_settings(run, model.base_url), batch_price(run, model.price)
+            runner = makers[place](model.provider(), journal, settings, say, budget, price)
+            found[place] = await open_runners.enter_async_context(runner)
         yield Team(models, [found[model.place] for model in models], run)
+
+
+def spreads(run: AskRun, models: Sequence[Model]) -> bool:
+    """Whether every node of a cluster asks: a batch is one request, and a model in this process is here."""
+    in_process = any(model.base_url == model.name for model in models)
+    return run.engine.spreads and run.lane != "batch" and not in_process
+
+
+@asynccontextmanager
+async def spread(
+    models: Mapping[tuple[str, str], Model],
+    journal: Journal,
+    run: AskRun,
+    budget: Budget | None,
+    say: Callable[[str], None],
+) -> AsyncIterator[dict[tuple[str, str], Callable[..., Runner]]]:
+    """What makes the runner of each model, while the nodes of the cluster ask for it."""
+    from datatools.engine.ray import connect
+    from datatools.llm.crew import Crew
+    from datatools.llm.front import Front
+    from datatools.llm.node import Asked
+
+    cluster = connect(run.engine)
+    try:
+        asked = [
+            Asked(model.name, model.provider, runner_settings(run, model.base_url), model.price)
+            for model in models.values()
+        ]
+        async with Crew(journal, asked, budget, say) as crew:
+            yield {place: partial(Front, crew=crew, place=number) for number, place in enumerate(models)}
+    finally:
+        cluster.shutdown()
 
 
 def runner_settings(run: AskRun, base_url: str) -> Settings:

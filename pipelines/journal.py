@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from datatools.io.atomic import atomic_path
+from datatools.llm.journal_nodes import node_of, readers_of
 from datatools.llm.journal_read import Counts, JournalReader, StoredReply
 from datatools.llm.money import Price, price
 from datatools.llm.reply import parse
@@ -43,6 +46,17 @@ class BatchUse:
 
 
 @dataclass(frozen=True)
+class NodeUse:
+    """What the runner of one node of a cluster did."""
+
+    node: str  # "" for the runner of the machine where the job was started
+    sent: int
+    replies: int
+    unfinished: int  # calls under way now, or when the node or the run was lost
+    at_work: bool  # now, so that its figures grow
+
+
+@dataclass(frozen=True)
 class JournalReport:
     """A journal in figures, as `--json` prints it."""
 
@@ -59,6 +73,8 @@ class JournalReport:
     may_have_been_billed: int  # these, and those that timed out or broke off
     models: list[ModelUse] = field(default_factory=list)
     batches: list[BatchUse] = field(default_factory=list)  # under way
+    nodes: list[NodeUse] = field(default_factory=list)  # where runners of a cluster asked
+    elsewhere: list[str] = field(default_factory=list)  # nodes at work on other machines, which are not counted yet
     export: str | None = None
     exported: int | None = None
 
@@ -78,6 +94,9 @@ class JournalReport:
         lines.append(f"  tokens    {tokens['prompt']:,} prompt + {tokens['completion']:,} completion; cost {cost}")
         if len(self.models) > 1:
             lines += [f"            {_line(use)}" for use in self.models]
+        lines += [f"  node      {_node_line(use)}" for use in self.nodes]
+        if self.elsewhere:
+            lines.append(f"  node      {', '.join(self.elsewhere)}: at work on other machines, counted when they end")
         if self.errors:
             lines.append(f"  errors    {_numbers(self.errors)}   (calls that ended without a reply)")
         if self.failed:
@@ -108,17 +127,24 @@ def journal(
     where there is no journal, or one that is damaged.
     """
     file = find(path)
-    with JournalReader(file) as reader:
-        counts, span, unique = reader.counts(), reader.span(), reader.requests()
+    with readers_of(file) as (readers, at_work, elsewhere):
+        counts, unique = _counts(readers), _unique(readers)
+        spans = [span for reader in readers if (span := reader.span())]
+        span = (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
         batches = [
             BatchUse(batch.remote, _moment(batch.at), batch.endpoint, batch.status, batch.requests)
+            for reader in readers
             for batch in reader.batches()
         ]
         models = [
-            _use(model, found, price(model, reader.endpoint_of(model), price_in, price_out))
-            for model, found in reader.counts_by_model().items()
+            _use(model, found, price(model, _endpoint_of(model, readers), price_in, price_out))
+            for model, found in _together(reader.counts_by_model() for reader in readers).items()
         ]
-        exported = None if export is None else _export(reader, export)
+        nodes = _together(
+            {(node if number == 0 else node_of(reader.path)): found for node, found in reader.counts_by_node().items()}
+            for number, reader in enumerate(readers)
+        )
+        exported = None if export is None else _export(readers, export)
     costs = [use.cost for use in models]
     return JournalReport(
         journal=str(file),
@@ -134,6 +160,8 @@ def journal(
         may_have_been_billed=counts.may_have_been_billed,
         models=models,
         batches=batches,
+        nodes=[_node(node, found, at_work) for node, found in nodes.items()] if set(nodes) - {""} else [],
+        elsewhere=elsewhere,
         export=None if export is None else str(export),
         exported=exported,
     )
@@ -174,18 +202,59 @@ def exported_line(stored: StoredReply) -> dict[str, Any]:
     return line
 
 
-def _export(reader: JournalReader, out: Path) -> int:
+def _counts(readers: Sequence[JournalReader]) -> Counts:
+    """Of all journals together: what one gave up, and another asked again, is given up no more."""
+    counts = sum((reader.counts() for reader in readers), Counts())
+    if len(readers) == 1:
+        return counts
+    failed = readers[0].given_up()
+    for reader in readers[1:]:
+        asked = reader.keys()
+        failed = {key: kind for key, kind in failed.items() if key not in asked} | reader.given_up()
+    return replace(counts, failures=dict(sorted(Counter(failed.values()).items())))
+
+
+def _unique(readers: Sequence[JournalReader]) -> int:
+    if len(readers) == 1:
+        return readers[0].requests()
+    return len(set().union(*(reader.keys() for reader in readers)))
+
+
+def _together(found: Iterable[Mapping[str, Counts]]) -> dict[str, Counts]:
+    """What several journals say of models or nodes, in the order of their names."""
+    summed: dict[str, Counts] = {}
+    for counts in found:
+        for name, more in counts.items():
+            summed[name] = summed.get(name, Counts()) + more
+    return dict(sorted(summed.items()))
+
+
+def _endpoint_of(model: str, readers: Sequence[JournalReader]) -> str:
+    return next((found for reader in reversed(readers) if (found := reader.endpoint_of(model))), "")
+
+
+def _export(readers: Sequence[JournalReader], out: Path) -> int:
     if out.is_dir():
         raise ValueError(f"--export {out}: is a folder, a file is needed")
-    if out.resolve() == reader.path.resolve():
+    if out.resolve() in {reader.path.resolve() for reader in readers}:
         raise ValueError(f"--export {out}: is the journal itself")
     out.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8") as lines:
-        for stored in reader.replies():
+        for stored in chain.from_iterable(reader.replies() for reader in readers):
             lines.write(json.dumps(exported_line(stored), ensure_ascii=False) + "\n")
             written += 1
     return written
+
+
+def _node(node: str, counts: Counts, at_work: set[str]) -> NodeUse:
+    return NodeUse(node, counts.sent, counts.replies, counts.unfinished, node in at_work)
+
+
+def _node_line(use: NodeUse) -> str:
+    under_way = f", {use.unfinished:,} under way or cut off" if use.unfinished else ""
+    where = use.node or "where the job was started"
+    return f"{where}: {use.sent:,} calls, {use.replies:,} replies{under_way}{'; at work' if use.at_work else ''}"
 
 
 def _use(model: str, counts: Counts, paid: Price | None) -> ModelUse:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datatools.engine.choice import LOCAL, Engine
 from datatools.io.source import Fault, Source
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
@@ -34,9 +33,7 @@ SELF = "the judge is a writer too, and a model likes its own style: --judge-mode
 GREEDY = "a model in this process is greedy without --temperature: all its candidates will be equal"
 
 
-def prefer(
-    file: str, out: Path, settings: PreferSettings, run: AskRun, progress: Progress, *, engine: Engine = LOCAL
-) -> Summary:
+def prefer(file: str, out: Path, settings: PreferSettings, run: AskRun, progress: Progress) -> Summary:
     """Write preference pairs made of the conversations in `file` to `out`; returns what was done.
 
     Raises ValueError for input or settings that cannot work, `datatools.llm.errors.Stopped` when the endpoint refuses.
@@ -49,7 +46,7 @@ def prefer(
     else:
         if run.estimates or run.budget is not None:
             raise ValueError("--dry-run, --pilot, --budget: need --model NAME; corruptions by rules cost nothing")
-        summary = corrupted(file, sources, faults, out, settings, knowing, run.fresh, progress, engine)
+        summary = corrupted(file, sources, faults, out, settings, knowing, run.fresh, progress, run.engine)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 

@@ -23,11 +23,12 @@ from datatools.engine.work import Work, open_work, work_path
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines import unify_merge
+from pipelines.ask_run import AskRun
 from pipelines.curate import READY, REPORT, CurateSettings, measure_settings
 from pipelines.inputs import nothing_readable, say_again, say_notes, sized_parts, sources_of
 from pipelines.unify_curated import Curated, curated_passages
 from pipelines.unify_passages import STREAMS, VERSION, PassageSettings, passages_of
-from pipelines.unify_settings import UnifyRun, UnifySettings
+from pipelines.unify_settings import UnifySettings
 
 if TYPE_CHECKING:
     from pipelines.unify_generate import ModelGenerator
@@ -38,7 +39,7 @@ NO_MODEL = (
 )
 
 
-def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: UnifyRun, progress: Progress) -> Summary:
+def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: AskRun, progress: Progress) -> Summary:
     """Turn documents into Conversation rows at `out`; returns what was done.
 
     Raises ValueError for input or settings that cannot work, `datatools.llm.errors.Stopped` when the endpoint refuses.
@@ -102,7 +103,7 @@ def _dry_run(
     return summary
 
 
-def _generator(settings: UnifySettings, run: UnifyRun) -> ModelGenerator | None:
+def _generator(settings: UnifySettings, run: AskRun) -> ModelGenerator | None:
     if not settings.uses_model:
         return None
     from pipelines.unify_generate import ModelGenerator  # brings openai along, half a second

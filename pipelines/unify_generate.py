@@ -26,9 +26,10 @@ from datatools.llm.runner import Runner
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines.ask_items import asking, model_at
+from pipelines.ask_run import AskRun
 from pipelines.unify_merge import GENERATED, Merge
 from pipelines.unify_passages import PAIRS, pair_row
-from pipelines.unify_settings import UnifyRun, UnifySettings
+from pipelines.unify_settings import UnifySettings
 from prompts.load import Prompt, load
 from schemas.document import SOURCE_TYPES, Document
 from schemas.trace import FAILED, TRACE
@@ -62,7 +63,7 @@ class _Asked:
 class ModelGenerator:
     """Writes the pairs of passages with a model; made before any work begins, so that a bad setting stops at once."""
 
-    def __init__(self, settings: UnifySettings, run: UnifyRun) -> None:
+    def __init__(self, settings: UnifySettings, run: AskRun) -> None:
         self.settings, self.options = settings, run
         self.model = model_at(settings.model, settings.base_url, run)
         languages = ("zh", "en") if settings.language == "same" else (settings.language,)

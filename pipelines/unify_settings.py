@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from datatools.engine.choice import LOCAL, Engine
 from pipelines.ask_run import AskRun
 from schemas.document import SOURCE_TYPES
 
@@ -58,18 +57,11 @@ class UnifySettings:
         return self.model != "rules"
 
 
-@dataclass(frozen=True)
-class UnifyRun(AskRun):
-    """How the work is done: nothing here changes a byte of the output."""
-
-    engine: Engine = LOCAL
-
-
-def settings_from(values: dict[str, Any]) -> tuple[UnifySettings, UnifyRun]:
+def settings_from(values: dict[str, Any]) -> tuple[UnifySettings, AskRun]:
     """Settings and run options from the command line's values; what is None keeps its default."""
     given = {name: value for name, value in values.items() if value is not None}
     settings = UnifySettings(**{name: given[name] for name in UnifySettings.__dataclass_fields__ if name in given})
-    run = UnifyRun(**{name: given[name] for name in UnifyRun.__dataclass_fields__ if name in given})
+    run = AskRun(**{name: given[name] for name in AskRun.__dataclass_fields__ if name in given})
     run = replace(run, dry_run=run.dry_run or run.pilot is not None)  # a pilot is no whole run
     if run.dry_run and not settings.uses_model:
         raise ValueError("--dry-run: needs --model NAME; the built-in generator costs nothing")

@@ -124,9 +124,9 @@ def prefer(
     values["models"], values["temperatures"], values["temperature"] = tuple(model or ()), tuple(temperature or ()), None
     values["decontaminate"] = tuple(decontaminate or ())
     values["prompts"] = str(prompts) if prompts else None
+    values["engine"] = engine_of(engine, workers, ray_address)
     settings, run = taken(PreferSettings, values), taken(AskRun, values)
-    where = engine_of(engine, workers, ray_address)
-    return told(job(file, out, settings, run, Progress(quiet=quiet), engine=where), as_json)
+    return told(job(file, out, settings, run, Progress(quiet=quiet)), as_json)
 
 
 @app.command()
@@ -169,6 +169,8 @@ def dialogue(
     pilot: Pilot = None,
     prompts: Prompts = None,
     decontaminate: Decontaminate = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -190,6 +192,7 @@ def dialogue(
     values["source"] = chosen[0] if chosen else None
     values["decontaminate"] = tuple(decontaminate or ())
     values["prompts"] = str(prompts) if prompts else None
+    values["engine"] = engine_of(engine, None, ray_address)
     settings, run = taken(DialogueSettings, values), taken(AskRun, values)
     return told(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
 
@@ -230,6 +233,8 @@ def consult(
     pilot: Pilot = None,
     prompts: Prompts = None,
     decontaminate: Decontaminate = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "auto",
     limit: Limit = None,
     seed: Seed = 0,
     fresh: Fresh = False,
@@ -247,6 +252,7 @@ def consult(
 
     values["decontaminate"] = tuple(decontaminate or ())
     values["prompts"] = str(prompts) if prompts else None
+    values["engine"] = engine_of(engine, None, ray_address)
     settings, run = taken(ConsultSettings, values), taken(AskRun, values)
     return told(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
 
@@ -304,6 +310,7 @@ def tcm(
     for name in ("types", "tasks"):
         values[name] = tuple(word.strip() for word in values[name].split(",")) if values[name] else None
     values["decontaminate"] = tuple(decontaminate or ())
+    values["engine"] = where = engine_of(engine, workers, ray_address)
     if model != "rules":
         from pipelines.ask_items import taken
         from pipelines.ask_run import AskRun
@@ -315,5 +322,5 @@ def tcm(
         return told(tcm_ask(graph, out, asked, run, Progress(quiet=quiet)), as_json)
     if dry_run or pilot is not None:
         raise ValueError("--dry-run, --pilot: need --model NAME; the rules cost nothing")
-    settings, where = job.settings_from(values), engine_of(engine, workers, ray_address)
+    settings = job.settings_from(values)
     return told(job.tcm(graph, out, settings, Progress(quiet=quiet), engine=where, fresh=fresh), as_json)

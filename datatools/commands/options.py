@@ -65,7 +65,7 @@ Recipe = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes; all cores by default.", min=1)]
-EngineName = Annotated[str, typer.Option("--engine", help="Where units run: local, or ray for a cluster.")]
+EngineName = Annotated[str, typer.Option("--engine", help="Where units run and models are asked from: local or ray.")]
 RayAddress = Annotated[
     str, typer.Option("--ray-address", help="auto, HOST:PORT or ray://HOST:PORT; local starts one here.")
 ]

@@ -81,6 +81,9 @@ class Cluster:
 def connect(engine: Engine) -> Cluster:
     """Join the cluster of the engine, or the one this process has joined already. Raises ValueError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    through_client = engine.address.startswith("ray://")
+    if through_client and _has_token():  # Ray Client does not look for it, and the head then refuses it
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ModuleNotFoundError:
@@ -91,12 +94,14 @@ def connect(engine: Engine) -> Cluster:
     if engine.address == "local":
         options |= {"num_cpus": engine.workers, "include_dashboard": False, "object_store_memory": STORE_BYTES}
         options |= {"_system_config": {"worker_niceness": 0}}  # Ray's workers give way to all else: 15, as it ships
-    if engine.address.startswith("ray://") and find_spec("grpc") is None:
-        raise ValueError(f"--ray-address {engine.address}: needs pip install 'ray[client]'")
+    if through_client and find_spec("grpc") is None:
+        raise ValueError(f"--ray-address {engine.address}: needs pip install 'medical-datatools[ray]' (grpcio)")
     try:
         ray.init(engine.address, **options)
     except (ConnectionError, TimeoutError) as error:
         hint = "start one with `ray start --head`, or give --ray-address local to have one here for this run"
+        if through_client:
+            hint = "is the port that of Ray Client (10001 unless chosen), and the head's ~/.ray/auth_token here too?"
         raise ValueError(
             f"--ray-address {engine.address}: no Ray cluster there ({str(error).splitlines()[0]}); {hint}"
         ) from error
@@ -104,6 +109,12 @@ def connect(engine: Engine) -> Cluster:
     # What Ray says of lost workers it prints, and stdout is the job's: with --json it is one object.
     cluster._open.enter_context(redirect_stdout(sys.stderr))
     return cluster
+
+
+def _has_token() -> bool:
+    """Whether there is a token for clusters that want one, where Ray looks for it."""
+    named = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return named or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def run_on_ray(
@@ -120,10 +131,10 @@ def run_on_ray(
     as much, should that have been the reason) or with an OSError. Raises what the unit raises; ValueError where a node
     lacks the folder or has other code.
     """
+    cluster = joined(work)  # first: what is in the environment decides how Ray is imported
     import ray
     from ray.exceptions import RayError, RayTaskError
 
-    cluster = joined(work)
     place = Work(work.path.absolute())
     given = ray.put((function, settings, place, dict(schemas), str(Path.cwd()), code()))
     waiting, tries = iter(todo), Counter[str]()
@@ -207,17 +218,22 @@ def _run(unit: Unit, given: tuple[Any, ...]) -> Counter[str]:
     from datatools.engine.local import run_unit
 
     function, settings, place, schemas, folder, digest = given
-    _begin(folder, digest)
-    if not place.parts.is_dir():
-        raise ValueError(
-            f"node {socket.gethostname()}: {place.parts} is not there; "
-            "--engine ray needs inputs and --out in a folder that all nodes share under the same name"
-        )
+    begin_work(folder, digest)
+    needs_folder(place.parts)
     return run_unit(function, unit, settings, place, schemas)
 
 
+def needs_folder(path: Path) -> None:
+    """ValueError where this node does not see a folder of the job."""
+    if not path.is_dir():
+        raise ValueError(
+            f"node {socket.gethostname()}: {path} is not there; "
+            "--engine ray needs inputs and --out in a folder that all nodes share under the same name"
+        )
+
+
 @lru_cache(maxsize=1)
-def _begin(folder: str, digest: str) -> None:
+def begin_work(folder: str, digest: str) -> None:
     """What a worker does once: paths are relative to where the job was started, and its code must be the job's."""
     if digest != code():
         raise ValueError(

@@ -89,6 +89,10 @@ class Stopped(Exception):
         super().__init__(failure.message)
         self.failure = failure
 
+    def __reduce__(self) -> tuple[type[Stopped], tuple[Failure]]:
+        """From a node to the driver whole."""
+        return Stopped, (self.failure,)
+
 
 def failure(kind: str, message: str, **details: Any) -> Failure:
     """A Failure whose `retry` and `fatal` follow from its class unless given."""

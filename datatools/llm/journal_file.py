@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 APPLICATION = 0x64744A31  # "dtJ1" in the file's header: this is a journal of ours
-VERSION = 3
+VERSION = 4
 BUSY_SECONDS = 30.0  # another process may be writing to the same file
 TABLES = """
 create table reply (id integer primary key, key blob not null, at real not null, raw blob not null);
@@ -28,6 +28,10 @@ create table if not exists batch (
 create table if not exists waiting (key blob primary key, batch text not null);
 create index if not exists waiting_batch on waiting (batch)
 """
+# Since version 4: which runner of a cluster made a call ("": the one beside the journal), and how far the journals of
+# such runners have been taken in, by the name of their file.
+TAKEN = "create table if not exists taken (file text primary key, attempt integer not null, reply integer not null)"
+NODE = "alter table attempt add column node text not null default ''"
 ERRNO = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_READONLY: errno.EROFS,
@@ -59,6 +63,9 @@ def open_for_writing(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection
         if version < VERSION:
             for statement in LATER_TABLES.split(";\n"):
                 writer.execute(statement)
+            writer.execute(TAKEN)
+            if not has_column(writer, "attempt", "node"):
+                writer.execute(NODE)
             writer.execute(f"pragma user_version = {VERSION}")
         writer.execute("commit")
     except (sqlite3.Error, ValueError) as error:
@@ -89,6 +96,11 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 def has_table(connection: sqlite3.Connection, name: str) -> bool:
     """Whether the journal has a table: one of an older version that is opened to be read lacks the later ones."""
     return bool(connection.execute("select count(*) from sqlite_master where name = ?", (name,)).fetchone()[0])
+
+
+def has_column(connection: sqlite3.Connection, table: str, name: str) -> bool:
+    """The same for a column."""
+    return any(row[1] == name for row in connection.execute(f"pragma table_info({table})"))
 
 
 def readable(error: sqlite3.Error, path: Path) -> OSError | ValueError:

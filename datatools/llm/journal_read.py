@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import zstandard
 
-from datatools.llm.journal_file import damaged, has_table, open_for_reading, readable
+from datatools.llm.journal_file import damaged, has_column, has_table, open_for_reading, readable
 
 BEGUN = ("start", "retry")  # events of a call that is sent; "reply" or the class of an error ends it
 # No reply came, but the endpoint may have made one: a connection that broke, and not one that never stood.
@@ -34,6 +35,15 @@ class Counts:
     errors: dict[str, int] = field(default_factory=dict)  # calls that ended without a reply, by event
     failures: dict[str, int] = field(default_factory=dict)  # requests given up, by class
     in_batches: int = 0  # calls that wait in a batch: no kill loses them
+
+    def __add__(self, other: Counts) -> Counts:
+        """Of two journals together."""
+        numbers = ("sent", "retried", "replies", "prompt_tokens", "completion_tokens", "unfinished", "in_batches")
+        more: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in numbers}
+        for name in ("errors", "failures"):
+            together = Counter(getattr(self, name)) + Counter(getattr(other, name))
+            more[name] = dict(sorted(together.items()))
+        return Counts(**more)
 
     @property
     def may_have_been_billed(self) -> int:
@@ -116,6 +126,15 @@ class JournalReader:
             failures.setdefault(name, {})[kind] = number
         return {name: self._counts(rows, failures.get(name, {})) for name, rows in attempts.items()}
 
+    def counts_by_node(self) -> dict[str, Counts]:
+        """The same for each runner of a cluster, without failures; "" holds what the runner beside the journal did."""
+        node = "node" if has_column(self._connection, "attempt", "node") else "''"
+        sums = "count(*), sum(prompt_tokens), sum(completion_tokens)"
+        attempts: dict[str, list[tuple[Any, ...]]] = {}
+        for name, *row in self._rows(f"select {node}, event, {sums} from attempt group by 1, 2 order by 1, 2"):
+            attempts.setdefault(name, []).append(tuple(row))
+        return {name: self._counts(rows, {}) for name, rows in attempts.items()}
+
     def endpoint_of(self, model: str) -> str:
         """The endpoint that the model was last asked at; "" where the journal does not know."""
         if not has_table(self._connection, "request"):
@@ -145,6 +164,14 @@ class JournalReader:
     def requests(self) -> int:
         """Different requests that were sent."""
         return int(next(self._rows("select count(distinct key) from attempt"))[0])
+
+    def keys(self) -> set[bytes]:
+        """The same by name."""
+        return {key for (key,) in self._rows("select distinct key from attempt")}
+
+    def given_up(self) -> dict[bytes, str]:
+        """Requests that were given up and not asked again since, and the class of their failure."""
+        return dict(self._rows("select key, kind from failure"))
 
     def span(self) -> tuple[float, float] | None:
         """Unix time of the first and the last thing written; None in an empty journal."""

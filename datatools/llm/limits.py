@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from typing import Protocol
 
 from datatools.llm.control import Call, Control
 
@@ -62,6 +63,32 @@ class Place:
     def __init__(self, call: Call, tokens: list[float] | None) -> None:
         self.call = call
         self.tokens = tokens
+
+
+class Gate(Protocol):
+    """What a Runner's calls go through: a `Limit`, or one that several runners share."""
+
+    @property
+    def in_flight(self) -> int:
+        """Calls on the wire."""
+
+    async def enter(self, tokens: float = 0.0) -> Place:
+        """Wait for a place; `tokens` is what the call will use of `tpm`."""
+
+    def leave(self, place: Place) -> None:
+        """The call is not on the wire any more."""
+
+    def taken(self, place: Place, tokens: float, work: float) -> None:
+        """A reply came that used `tokens` in all; `work` as in `Control.taken`."""
+
+    def refused(self, place: Place, wait: float | None) -> None:
+        """The endpoint asked to slow down, and everyone to wait `wait` seconds where it said so."""
+
+    def failed(self, place: Place, timed_out: bool = False) -> None:
+        """The call ended without a reply for another reason."""
+
+    def release(self) -> None:
+        """Let everyone through: the run is ending."""
 
 
 class Limit:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 from datatools.llm.request import Request
 from datatools.llm.tokens import estimate, estimate_messages
@@ -72,6 +73,16 @@ class Spent(Exception):
     """The budget does not hold another call, and none is in flight that could leave something of what it reserved."""
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What the budget must know of a call before it is sent."""
+
+    kind: str  # the instructions
+    prompt_tokens: float  # as they are estimated from the words
+    max_tokens: int | None
+    price: Price
+
+
 @dataclass(slots=True)
 class Reservation:
     """What a call may cost, taken from the budget before it is sent."""
@@ -82,6 +93,39 @@ class Reservation:
     completion_tokens: float
     price: Price
     known: bool  # whether the length of the reply is more than a guess
+    number: int = 0  # where another process holds it
+
+
+class Purse(Protocol):
+    """What a Runner pays from: a `Budget`, or one that several runners share."""
+
+    cap: float
+    price: Price
+
+    @property
+    def spent(self) -> float:
+        """In all runs of the job."""
+
+    async def reserve(self, request: Request, price: Price | None = None) -> Reservation:
+        """Wait until the budget holds the call. Raises Spent."""
+
+    def free(self, held: Reservation) -> None:
+        """The call was not made, or is not billed."""
+
+    def lose(self, held: Reservation) -> None:
+        """No reply came, but the endpoint may have written one."""
+
+    def settle(self, held: Reservation, prompt_tokens: int, completion_tokens: int, raw: bytes) -> None:
+        """A reply came."""
+
+    def pay(self, cost: float) -> None:
+        """A call that an earlier run made turned out to cost so much."""
+
+    def learn(self, request: Request, completion_tokens: int) -> None:
+        """A reply of an earlier run was that long."""
+
+    def release(self) -> None:
+        """Let everyone who waits go on: the run is ending."""
 
 
 @dataclass(slots=True)
@@ -106,7 +150,11 @@ class Budget:
 
     async def reserve(self, request: Request, price: Price | None = None) -> Reservation:
         """Wait until the budget holds the call. Raises Spent."""
-        held = self._estimated(request, price or self.price)
+        return await self.hold(need_of(request, price or self.price))
+
+    async def hold(self, need: Need) -> Reservation:
+        """The same for a call that somebody else sends."""
+        held = self._estimated(need)
         if not self._waiting and self._take(held):
             return held
         if not self._held:
@@ -132,18 +180,28 @@ class Budget:
 
     def settle(self, held: Reservation, prompt_tokens: int, completion_tokens: int, raw: bytes) -> None:
         """A reply came; where it does not say what it cost, its own length does."""
+        self.paid(held, prompt_tokens, completion_tokens or estimate(raw.decode(errors="replace")))
+
+    def paid(self, held: Reservation, prompt_tokens: int, completion_tokens: float) -> None:
+        """A reply of so many tokens came; no `prompt_tokens` where it does not say."""
         if prompt_tokens:
             factor = prompt_tokens / max(held.prompt_tokens / self._prompt_factor, 1.0)
             self._prompt_factor = max(self._prompt_factor, factor)
-        completion = completion_tokens or estimate(raw.decode(errors="replace"))
-        self._longest[held.kind] = max(self._longest.get(held.kind, 0.0), completion)
-        self._settle(held, held.price.of(prompt_tokens or held.prompt_tokens, completion))
+        self.learned(held.kind, completion_tokens)
+        self._settle(held, held.price.of(prompt_tokens or held.prompt_tokens, completion_tokens))
+
+    def pay(self, cost: float) -> None:
+        """A call that an earlier run made turned out to cost so much."""
+        self.spent += cost
 
     def learn(self, request: Request, completion_tokens: int) -> None:
         """A reply of an earlier run was that long."""
-        kind = _kind(request.messages)
         if completion_tokens:
-            self._longest[kind] = max(self._longest.get(kind, 0.0), completion_tokens)
+            self.learned(kind_of(request.messages), completion_tokens)
+
+    def learned(self, kind: str, completion_tokens: float) -> None:
+        """A reply to these instructions was that long."""
+        self._longest[kind] = max(self._longest.get(kind, 0.0), completion_tokens)
 
     def release(self) -> None:
         """Let everyone who waits go on: the run is ending."""
@@ -152,12 +210,11 @@ class Budget:
                 turn.set_exception(Spent())
         self._waiting.clear()
 
-    def _estimated(self, request: Request, price: Price) -> Reservation:
-        kind = _kind(request.messages)
-        known = request.max_tokens is not None or kind in self._longest
-        completion = request.max_tokens or MARGIN * self._longest.get(kind, UNSEEN_TOKENS / MARGIN)
-        prompt = estimate_messages(request.messages) * self._prompt_factor
-        return Reservation(price.of(prompt, completion), kind, prompt, completion, price, known)
+    def _estimated(self, need: Need) -> Reservation:
+        known = need.max_tokens is not None or need.kind in self._longest
+        completion = need.max_tokens or MARGIN * self._longest.get(need.kind, UNSEEN_TOKENS / MARGIN)
+        prompt = need.prompt_tokens * self._prompt_factor
+        return Reservation(need.price.of(prompt, completion), need.kind, prompt, completion, need.price, known)
 
     def _take(self, held: Reservation) -> bool:
         fits = self.spent + self.reserved + held.amount <= self.cap
@@ -187,7 +244,12 @@ class Budget:
             self._waiting.popleft()
 
 
-def _kind(messages: Sequence[object]) -> str:
+def need_of(request: Request, price: Price) -> Need:
+    """What the budget must know of a request."""
+    return Need(kind_of(request.messages), estimate_messages(request.messages), request.max_tokens, price)
+
+
+def kind_of(messages: Sequence[object]) -> str:
     """What tells short replies from long ones beforehand: the instructions, which are the same for many requests."""
     first = messages[0] if messages else None
     return str(first["content"]) if isinstance(first, dict) and first.get("role") == "system" else ""

@@ -19,8 +19,8 @@ from datatools.llm.control import START, Control
 from datatools.llm.endpoint import Endpoint
 from datatools.llm.errors import Failure, Stopped, classify
 from datatools.llm.journal import Counts, Journal
-from datatools.llm.limits import Limit, Place
-from datatools.llm.money import Budget, Price, Reservation, Spent
+from datatools.llm.limits import Gate, Limit, Place
+from datatools.llm.money import Price, Purse, Reservation, Spent
 from datatools.llm.ordered import run_ordered
 from datatools.llm.provider import Provider
 from datatools.llm.reply import Body, decode, parse, usage
@@ -62,6 +62,11 @@ class Settings:
         """Calls that may be in flight at once."""
         return self.concurrency or self.ceiling
 
+    def limit(self) -> Limit:
+        """The gate as it is before the first call."""
+        start = self.concurrency or min(START, self.ceiling)
+        return Limit(Control(float(start), self.most, second=self.backoff), self.rpm, self.tpm)
+
 
 @dataclass(slots=True)
 class Counters:
@@ -77,7 +82,7 @@ class Counters:
 
 
 @dataclass(slots=True)
-class _Tries:
+class Tries:
     """What was done for one request so far."""
 
     began: float
@@ -102,7 +107,7 @@ class Runner:
     Equal requests in flight are sent once. A reply is handed on only after it is in the journal. A failure that every
     other request would meet too (credentials, quota, unknown model, nobody there), and a `budget` that holds no further
     call, stop the run: calls under way end and are journalled, everything else raises Stopped. Runners may share a
-    journal and a budget; `price` is then this one's.
+    journal and a budget; `price` is then this one's. With a `gate` others share its limits too.
     """
 
     def __init__(
@@ -111,8 +116,9 @@ class Runner:
         journal: Journal,
         settings: Settings = Settings(),
         say: Callable[[str], None] = lambda line: None,
-        budget: Budget | None = None,
+        budget: Purse | None = None,
         price: Price | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.journal = journal
@@ -121,9 +127,9 @@ class Runner:
         self.price = price
         self.counters = Counters()
         self._before = journal.counts()
-        start = settings.concurrency or min(START, settings.ceiling)
-        self.control = Control(float(start), settings.most, second=settings.backoff)
-        self._limit = Limit(self.control, settings.rpm, settings.tpm)
+        limit = settings.limit()
+        self.control = limit.control
+        self._limit: Gate = gate or limit
         self._asking: dict[bytes, asyncio.Future[Outcome]] = {}
         self._stopped: Failure | None = None
         self._stopping = asyncio.Event()
@@ -156,6 +162,11 @@ class Runner:
         """Calls on the wire now, and requests in batches."""
         return self._limit.in_flight + (self._batches.in_flight if self._batches else 0)
 
+    @property
+    def stopped(self) -> Failure | None:
+        """Why no new call is started; None while calls are."""
+        return self._stopped
+
     def total(self) -> Counts:
         """The same over all runs of the job; `unfinished` counts the runs before this one."""
         before, now = self._before, self.counters
@@ -183,15 +194,15 @@ class Runner:
 
         An answer cut off at `max_tokens` is asked for once more with twice the room.
         """
-        outcome = await self._once(request)
+        outcome = await self.once(request)
         if isinstance(outcome, Failure) and outcome.kind == "truncated" and request.max_tokens:
-            outcome = await self._once(replace(request, max_tokens=2 * request.max_tokens))
+            outcome = await self.once(replace(request, max_tokens=2 * request.max_tokens))
         if isinstance(outcome, Failure):
             self.counters.failures[outcome.kind] += 1
         return outcome
 
-    async def _once(self, request: Request) -> Outcome:
-        """`_settle`, shared by all who ask for the same thing at the same time."""
+    async def once(self, request: Request) -> Outcome:
+        """The same, but an answer that is cut off stays so. Shared by all who ask for the same at the same time."""
         asked = canonical(self.endpoint.identity, self.endpoint.model, request)
         name = key_of(asked)
         if (shared := self._asking.get(name)) is not None:
@@ -221,7 +232,7 @@ class Runner:
             if self.budget is not None and isinstance(stored, Reply):
                 self.budget.learn(request, stored.completion_tokens)
             return stored
-        tries = _Tries(began=self._now())
+        tries = Tries(began=self._now())
         if self._batches is not None and (self.settings.lane == "batch" or self._batches.waits(name)):
             outcome = await self._send_in_batches(self._batches, request, name, asked, tries)
         else:
@@ -248,7 +259,7 @@ class Runner:
             return None
         return outcome  # a run was killed between the reply and the verdict
 
-    async def _send(self, request: Request, name: bytes, asked: bytes, tries: _Tries) -> Outcome:
+    async def _send(self, request: Request, name: bytes, asked: bytes, tries: Tries) -> Outcome:
         """Call after call, until one is no reason to try again."""
         first = [await self._attempt(request, name, asked, tries)]
         if not _retryable(first[0]):
@@ -266,7 +277,7 @@ class Runner:
         )
         return await retrying(attempt)
 
-    async def _attempt(self, request: Request, name: bytes, asked: bytes, tries: _Tries) -> Outcome:
+    async def _attempt(self, request: Request, name: bytes, asked: bytes, tries: Tries) -> Outcome:
         """One call: paid for from the budget, journalled before it is sent, its reply before it is looked at."""
         held = await self._reserve(request)
         raw: bytes | None = None
@@ -341,7 +352,7 @@ class Runner:
         return estimate_messages(request.messages) + (request.max_tokens or average)
 
     async def _send_in_batches(
-        self, batches: Batches, request: Request, name: bytes, asked: bytes, tries: _Tries
+        self, batches: Batches, request: Request, name: bytes, asked: bytes, tries: Tries
     ) -> Outcome:
         """Batch after batch. What waits in one of an earlier run is not sent, whatever the lane is."""
         while True:
@@ -383,10 +394,10 @@ class Runner:
         if self.budget is not None and held is not None:
             self.budget.settle(held, prompt_tokens, completion_tokens, raw)
         elif self.budget is not None:  # sent by an earlier run
-            self.budget.spent += (self.price or self.budget.price).of(prompt_tokens, completion_tokens)
+            self.budget.pay((self.price or self.budget.price).of(prompt_tokens, completion_tokens))
         return parse(body, self.endpoint.api_key)
 
-    def _count_sent(self, tries: _Tries, sent: bool = True) -> None:
+    def _count_sent(self, tries: Tries, sent: bool = True) -> None:
         """A call is sent, or one that an earlier run sent is waited for."""
         again = sent and tries.made > 0
         self.counters.sent += sent
@@ -421,21 +432,21 @@ class Runner:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _wait(self, outcome: Failure, state: RetryCallState, tries: _Tries) -> float:
+    def _wait(self, outcome: Failure, state: RetryCallState, tries: Tries) -> float:
         if outcome.unreachable:  # no server is spared by spreading the calls, and the unluckiest ends the run
             return self.settings.backoff * min(2.0 ** (tries.counted - 1), LONGEST_BACKOFF)
         wait = self._backoff(state)
         told = min(outcome.retry_after or 0.0, PUSHBACK_SECONDS)
         return wait + told if outcome.slow_down else max(wait, told)
 
-    def _give_up(self, outcome: Failure, tries: _Tries) -> bool:
+    def _give_up(self, outcome: Failure, tries: Tries) -> bool:
         now = self._now()
         if outcome.slow_down:
             return now - (tries.pushed_back_since or now) >= PUSHBACK_SECONDS
         lost = outcome.unreachable and self._answered_at is None and now - tries.began >= UNREACHABLE_SECONDS
         return lost or tries.counted >= self.settings.attempts
 
-    def _stop_if_nobody_is_there(self, outcome: Failure, tries: _Tries) -> None:
+    def _stop_if_nobody_is_there(self, outcome: Failure, tries: Tries) -> None:
         """Stop the run if no call was ever answered, or if the endpoint went away and nobody has heard of it since."""
         never = self._answered_at is None and outcome.kind in ("connection", "timeout")
         gone = outcome.unreachable and (self._answered_at or 0.0) < tries.began

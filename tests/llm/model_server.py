@@ -248,6 +248,7 @@ class ModelServer:
         self.reply, self.fault, self.latency, self.keep = reply, fault, latency, keep
         self.seen: list[Seen] = []
         self.count: Counter[str] = Counter()  # requests by key
+        self.in_flight = self.most_in_flight = 0  # requests that have come and are not answered
         self.port = 0
         self.connections: set[_Connection] = set()
         self._log = log.open("ab", buffering=0) if log else None
@@ -264,6 +265,8 @@ class ModelServer:
         body = json.loads(raw)
         key = hashlib.blake2b(raw, digest_size=8).hexdigest()
         self.count[key] += 1
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
         fault = self.fault(key, self.count[key], body)
         now = time.monotonic()
         if self.keep:
@@ -276,6 +279,7 @@ class ModelServer:
             self._answer(connection, body, fault)
 
     def _answer(self, connection: _Connection, body: dict[str, Any], fault: str) -> None:
+        self.in_flight -= 1
         connection.answer(said(self.reply, body), fault)
 
     async def serve(self, ready: Callable[[], None], port: int = 0, lifetime: float = LIFETIME) -> None:

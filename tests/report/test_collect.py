@@ -14,8 +14,9 @@ import pytest
 from datatools.report.collect import collect, files_of
 from datatools.report.facts import Facts
 from datatools.report.progress import Progress
+from pipelines.ask_run import AskRun
 from pipelines.unify import unify
-from pipelines.unify_settings import UnifyRun, UnifySettings
+from pipelines.unify_settings import UnifySettings
 from schemas.document import DOCUMENT
 from tests.report.test_curated import FOOTER, passage
 from tests.report.test_facts import curated, documents, unified, write
@@ -47,7 +48,7 @@ def test_documents_whose_boilerplate_was_taken_out_are_counted_once(tmp_path: Pa
         text = f"# 感冒第{number}型\n\n{passage(number)}\n\n{FOOTER}\n"
         (source / f"{number:02}.md").write_text(text, encoding="utf-8")
     out = tmp_path / "sft.parquet"
-    unify([str(source)], out, UnifySettings(), UnifyRun(), Progress(quiet=True))
+    unify([str(source)], out, UnifySettings(), AskRun(), Progress(quiet=True))
     assert FOOTER not in str(pq.read_table(out)["messages"].to_pylist())
     funnel = collect(out).funnel
     assert [(step.name, step.rows_in, step.rows_out) for step in funnel[:3]] == [

@@ -13,8 +13,9 @@ import pytest
 from datatools.report.collect import collect, files_of
 from datatools.report.examples import EXAMPLES
 from datatools.report.progress import Progress
+from pipelines.ask_run import AskRun
 from pipelines.unify import unify
-from pipelines.unify_settings import UnifyRun, UnifySettings
+from pipelines.unify_settings import UnifySettings
 from schemas.conversation import CONVERSATION
 from schemas.document import DOCUMENT
 from schemas.trace import FAILED, TRACE
@@ -106,7 +107,7 @@ def unified(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("头孢克肟用于敏感菌所致的感染，成人每次 100 mg，每日两次口服。" * 2).encode("gb18030")
     )
     out = folder / "sft.parquet"
-    unify([str(source)], out, UnifySettings(), UnifyRun(), Progress(quiet=True))
+    unify([str(source)], out, UnifySettings(), AskRun(), Progress(quiet=True))
     return out
 
 
