@@ -33,6 +33,7 @@ from datatools.engine.local import get_ready, run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work, reopen_work, work_path
+from datatools.io import storage
 from datatools.io.atomic import RowGroupWriter, atomic_path, parquet_writer, remove_leftovers
 from datatools.io.source import Fault
 from datatools.report.progress import Progress
@@ -125,6 +126,7 @@ def curate(
     Raises ValueError for input or settings that cannot work.
     """
     began = time.monotonic()
+    out = storage.placed(out)
     decide = decide_settings(settings)
     _check_against(settings.against, out)
     measure = measure_settings(settings, work_path(out), progress)
@@ -140,7 +142,7 @@ def curate(
     with open_work(out, description, fresh=fresh, engine=engine) as work:
         _remove_leftovers(work.path)
         units = plan(parts, identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
-        progress.say(f"curate: {len(sources)} files, {len(units)} units, {engine} → {out}")
+        progress.say(f"curate: {len(sources)} files, {len(units)} units, {engine} → {storage.shown(out)}")
         with ThreadPoolExecutor(1) as background:
             if settings.near:  # while the workers measure, this process has nothing else to do
                 background.submit(load_compiled)
@@ -153,7 +155,7 @@ def curate(
             work.forget()
             raise ValueError(sentence)
         say_notes(work, [measured_key(key) for key in found.keys], progress)
-        summary = Summary("curate", list(inputs), rows_read=found.tally["rows_read"], work=str(work.path))
+        summary = Summary("curate", list(inputs), rows_read=found.tally["rows_read"], work=storage.shown(work.path))
         write(work, found, decide, settings, faults, out, summary)
         say_again(work, progress)
     summary.seconds = round(time.monotonic() - began, 3)
@@ -384,10 +386,10 @@ def write(
         with decision.timed("writing"):
             summary.rows_written = _write_decided(documents, decision, settings, out, work.path, trace)
     summary.dropped = dict(sorted((rules + decision.dropped).items()))
-    summary.output = str(out)
-    summary.trace = str(trace_path) if trace.written else None
+    summary.output = storage.shown(out)
+    summary.trace = storage.shown(trace_path) if trace.written else None
     if not trace.written:
-        trace_path.unlink()
+        storage.remove(trace_path)
     _write_report(out, documents, decision, settings, summary, found)
 
 

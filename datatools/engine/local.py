@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import ExitStack
 from multiprocessing import forkserver
 from multiprocessing.connection import wait as wait_for
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from datatools.engine.choice import Engine
 from datatools.engine.startup import without_pandas
 from datatools.engine.units import UNIT_BYTES, Unit
 from datatools.engine.work import Work
+from datatools.io import storage
 from datatools.io.atomic import part_writer
 from datatools.io.source import Source
 
@@ -46,7 +48,7 @@ def run_unit(
 ) -> Counter[str]:
     """Read one unit, apply `function` and write its streams, each whole or not at all; returns what was counted."""
     tally: Counter[str] = Counter()
-    with ExitStack() as files:
+    with storage.together(), ExitStack() as files:
         writers = {
             stream: files.enter_context(part_writer(work.part(unit.key, stream), schema))
             for stream, schema in schemas.items()
@@ -93,6 +95,7 @@ def run_units(
     for unit, tally in ended:
         work.finish(unit.key, tally)
         yield unit, tally
+    work.flush()
 
 
 def _pooled(
@@ -101,7 +104,9 @@ def _pooled(
     if work.pool is None:
         # Not plain fork: this process has threads, whose locks a copy of it would never see released.
         context = multiprocessing.get_context("forkserver")
-        work.pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+        work.pool = ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_begin_worker, initargs=(storage.mirroring(),)
+        )
     pool = work.pool
     assert isinstance(pool, ProcessPoolExecutor)
     place = Work(work.path)  # without the manifest's open file and the pool, which cannot and must not travel
@@ -121,10 +126,11 @@ def _pooled(
         raise
 
 
-def _begin_worker() -> None:
+def _begin_worker(mirror: Path | None) -> None:
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     without_pandas()
+    storage.adopt(mirror)
     gc.freeze()  # what is loaded stays: no use in looking for garbage there, at every few hundred rows
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,8 +1,8 @@
 """The Ray executor: the same units as tasks of a cluster, bounded in flight, with the same manifest and the same parts.
 
 Nothing but settings and counts goes through Ray: a task reads its inputs and writes its parts by path, in a folder that
-all nodes share. A unit whose worker or node is lost, or whose storage fails, is run again; a part appears whole or not
-at all and equal units give equal bytes, so a unit that ran twice has written once.
+all nodes share, or in object storage. A unit whose worker or node is lost, or whose storage fails, is run again; a part
+appears whole or not at all and equal units give equal bytes, so a unit that ran twice has written once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from datatools.engine.choice import Engine
 from datatools.engine.startup import without_pandas
 from datatools.engine.units import Unit
 from datatools.engine.work import Work
+from datatools.io import storage
 from datatools.io.atomic import remove_leftovers
+from datatools.io.storage import Unreachable
 
 if TYPE_CHECKING:
     from datatools.engine.local import UnitFunction
@@ -117,8 +119,8 @@ def run_on_ray(
     """Run units as tasks of the cluster, each with one CPU and `memory` bytes; yields each with its tally as it ends.
 
     A unit is run again, TRIES times in all, when its worker or node is lost (with twice the memory, should that have
-    been the reason) or with an OSError. Raises what the unit raises; ValueError where a node lacks the folder or has
-    other code.
+    been the reason) or when its storage fails. Raises what the unit raises; ValueError where a node lacks the folder or
+    has other code.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -148,7 +150,7 @@ def run_on_ray(
                 try:
                     tally = ray.get(reference)
                 except RayTaskError as error:
-                    if not isinstance(error.cause, OSError) or tries[unit.key] + 1 >= TRIES:
+                    if not isinstance(error.cause, OSError | Unreachable) or tries[unit.key] + 1 >= TRIES:
                         raise error.cause from None
                     work.again["storage"] += 1
                     tries[unit.key] += 1
@@ -204,6 +206,9 @@ def _run(unit: Unit, given: tuple[Any, ...]) -> Counter[str]:
 
     function, settings, place, schemas, folder, digest = given
     _begin(folder, digest)
+    if storage.address_of(place.path):
+        with storage.scratch():  # on the disk of this node, for this task
+            return run_unit(function, unit, settings, place, schemas)
     if not place.parts.is_dir():
         raise ValueError(
             f"node {socket.gethostname()}: {place.parts} is not there; "
