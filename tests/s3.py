@@ -244,6 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
             parts = self.storage.uploads.get(query["uploadId"], {})
             content = b"".join(parts[number] for number in sorted(parts))
             self.storage.store(key, content)
+            self.storage.uploads.pop(query["uploadId"], None)
             bucket, _, name = key.partition("/")
             self._xml(
                 "CompleteMultipartUploadResult",

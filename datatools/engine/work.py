@@ -174,6 +174,8 @@ def _held(path: Path) -> Iterator[Manifest]:
     """The manifest of a work folder, which no other run may touch meanwhile."""
     if address := storage.address_of(path):
         with lease(address) as check, ManifestObjects(path / "manifest", check) as objects:
+            shutil.rmtree(path, ignore_errors=True)  # what an earlier run of this process had here may be old
+            (path / "parts").mkdir(parents=True)
             yield objects
     else:
         with _lock(path), ManifestFile(path / "manifest.jsonl") as file:

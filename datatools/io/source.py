@@ -55,8 +55,10 @@ class Source:
 
     def beginning(self, size: int) -> bytes:
         """The first `size` decompressed bytes, or all where there are fewer."""
-        whole = self.data is None and not self.compression and storage.size(self.path) <= size
         with self.open() as stream:
+            whole = self.data is None and not self.compression and stream.seek(0, io.SEEK_END) <= size
+            if not self.compression:
+                stream.seek(0)
             return stream.read() if whole else stream.read(size)  # a sized read reserves the size
 
 

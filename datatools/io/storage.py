@@ -74,12 +74,15 @@ def normal(address: str) -> str:
 # Requests
 
 
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
 @lru_cache(maxsize=8)
-def _client(scheme: str, bucket: str) -> Any:
+def _client(scheme: str, bucket: str, endpoint: str | None) -> Any:
     from pyarrow import fs
 
     if scheme == "s3":
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         if region is None and endpoint is None:
             with suppress(OSError):  # the next request says what is wrong
@@ -108,7 +111,7 @@ def _request(address: str, what: Callable[[Any, str], Found]) -> Found:
     scheme, _, key = address.partition("://")
     for attempt in range(TRIES):
         try:
-            return what(_client(scheme, key.partition("/")[0]), key)
+            return what(_client(scheme, key.partition("/")[0], _endpoint()), key)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -145,9 +148,9 @@ def listed(address: str) -> list[Entry]:
     entries = []
     for info in _request(address, ask):
         if info.is_file:
-            where = f"{scheme}://{info.path}"
-            _known[where] = info.size, info.mtime_ns or 0
-            entries.append(Entry(where, info.path[len(key) + 1 :], info.size, info.mtime_ns or 0))
+            where = info.path.removeprefix("/")  # some of fsspec's begin with one
+            _known[f"{scheme}://{where}"] = info.size, info.mtime_ns or 0
+            entries.append(Entry(f"{scheme}://{where}", where[len(key) + 1 :], info.size, info.mtime_ns or 0))
     return sorted(entries, key=lambda entry: entry.name)
 
 
@@ -219,9 +222,9 @@ class _Remote(io.RawIOBase):
 
     def __init__(self, address: str, ahead: int) -> None:
         self._address, self._ahead, self._place = address, ahead, 0
-        self._file: Any = None
+        self._file: Any = _request(address, lambda client, key: client.open_input_file(key))
+        self._size = self._file.size()
         self._start, self._block = 0, b""
-        self._size = _status(address)[0]
 
     def readable(self) -> bool:
         return True
@@ -241,18 +244,13 @@ class _Remote(io.RawIOBase):
             count = min(max(len(buffer), self._ahead), self._size - self._place)
             if count <= 0:
                 return 0
-            self._block = _request(self._address, lambda client, key: self._read(client, key, count))
+            self._block = _request(self._address, lambda client, key: self._file.read_at(count, self._place))
             self._start = self._place
         begin = self._place - self._start
         data = memoryview(self._block)[begin : begin + len(buffer)]
         buffer[: len(data)] = data
         self._place += len(data)
         return len(data)
-
-    def _read(self, client: Any, key: str, count: int) -> bytes:
-        if self._file is None:
-            self._file = client.open_input_file(key)
-        return cast(bytes, self._file.read_at(count, self._place))
 
     def close(self) -> None:
         self._block, self._file = b"", None
