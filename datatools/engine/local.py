@@ -7,10 +7,12 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
+from itertools import count
 from multiprocessing import forkserver
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from datatools.engine.choice import Engine
+from datatools.engine.manifest import PASSING, STORAGE_TRIES
 from datatools.engine.startup import without_pandas
 from datatools.engine.units import UNIT_BYTES, Unit
 from datatools.engine.work import Work
@@ -58,6 +61,21 @@ def run_unit(
     return tally
 
 
+def run_again(
+    function: UnitFunction, unit: Unit, settings: Any, work: Work, schemas: Mapping[str, pa.Schema]
+) -> tuple[Counter[str], int]:
+    """`run_unit`, once more where a write fails that may succeed the next time, and how often that was."""
+    # From the start: after a failed fsync nobody knows what of a file is on the disk.
+    for tries in count():
+        try:
+            return run_unit(function, unit, settings, work, schemas), tries
+        except OSError as error:
+            if error.errno not in PASSING or tries + 1 >= STORAGE_TRIES:
+                raise
+            time.sleep(min(0.01 * 2**tries, 1.0))
+    raise AssertionError
+
+
 def run_units(
     function: UnitFunction,
     units: Iterable[Unit],
@@ -89,13 +107,26 @@ def run_units(
             function, todo, settings, work, schemas, memory or TASK_MEMORY
         )
     elif workers == 1 or len(todo) < 2:
-        ended = ((unit, run_unit(function, unit, settings, work, schemas)) for unit in todo)
+        ended = _here(function, todo, settings, work, schemas)
     else:
         ended = _pooled(function, todo, settings, work, schemas, workers)
     for unit, tally in ended:
         work.finish(unit.key, tally)
         yield unit, tally
     work.flush()
+
+
+def _here(
+    function: UnitFunction, todo: list[Unit], settings: Any, work: Work, schemas: Mapping[str, pa.Schema]
+) -> Iterator[tuple[Unit, Counter[str]]]:
+    for unit in todo:
+        yield unit, _noted(work, *run_again(function, unit, settings, work, schemas))
+
+
+def _noted(work: Work, tally: Counter[str], again: int) -> Counter[str]:
+    if again:
+        work.again["storage"] += again
+    return tally
 
 
 def _pooled(
@@ -111,15 +142,15 @@ def _pooled(
     assert isinstance(pool, ProcessPoolExecutor)
     place = Work(work.path)  # without the manifest's open file and the pool, which cannot and must not travel
     waiting = iter(todo)
-    running: dict[Future[Counter[str]], Unit] = {}
+    running: dict[Future[tuple[Counter[str], int]], Unit] = {}
     try:
         while True:
             while len(running) < workers * IN_FLIGHT_PER_WORKER and (unit := next(waiting, None)):
-                running[pool.submit(run_unit, function, unit, settings, place, schemas)] = unit
+                running[pool.submit(run_again, function, unit, settings, place, schemas)] = unit
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
+                yield running.pop(future), _noted(work, *future.result())
     except BaseException:
         # Not waiting for queued units: an interrupted or failed run stops after the units in hand.
         work.close_pool()

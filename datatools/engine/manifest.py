@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -11,6 +12,11 @@ from typing import IO, Protocol
 from datatools.io import storage
 from datatools.io.atomic import atomic_path
 
+# Errors of a file system that the next try may not meet; a full disk and a missing right stay what they are.
+PASSING = frozenset(
+    {errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET}
+)
+STORAGE_TRIES = 20  # of what met one of them: a unit writes some ten files
 SEGMENT_LINES, SEGMENT_SECONDS = 256, 5.0  # a killed run repeats at most the units of one segment
 SEGMENTS = 200  # more are made one when the manifest is opened
 
@@ -38,7 +44,7 @@ class ManifestFile:
         self._path = path
 
     def __enter__(self) -> ManifestFile:
-        self._file: IO[bytes] = self._path.open("ab")
+        self._file: IO[bytes] = self._path.open("ab", buffering=0)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,9 +60,16 @@ class ManifestFile:
 
     def append(self, line: bytes) -> None:
         """Add a line, durably."""
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        before = self._file.tell()
+        for tries in range(STORAGE_TRIES):
+            try:
+                self._file.write(line)
+                os.fsync(self._file.fileno())
+                return
+            except OSError as error:
+                self._file.truncate(before)  # written anew, so that the next sync has it to write
+                if error.errno not in PASSING or tries + 1 == STORAGE_TRIES:
+                    raise
 
     def flush(self) -> None:
         """Nothing is held back."""

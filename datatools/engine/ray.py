@@ -25,6 +25,7 @@ import pyarrow as pa
 import xxhash
 
 from datatools.engine.choice import Engine
+from datatools.engine.manifest import PASSING, STORAGE_TRIES
 from datatools.engine.startup import without_pandas
 from datatools.engine.units import Unit
 from datatools.engine.work import Work
@@ -150,7 +151,9 @@ def run_on_ray(
                 try:
                     tally = ray.get(reference)
                 except RayTaskError as error:
-                    if not isinstance(error.cause, OSError | Unreachable) or tries[unit.key] + 1 >= TRIES:
+                    passing = getattr(error.cause, "errno", None) in PASSING
+                    most = STORAGE_TRIES if passing else TRIES
+                    if not isinstance(error.cause, OSError | Unreachable) or tries[unit.key] + 1 >= most:
                         raise error.cause from None
                     work.again["storage"] += 1
                     tries[unit.key] += 1
