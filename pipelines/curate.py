@@ -191,6 +191,7 @@ def reapply(
     Raises ValueError when the folder holds no finished measurement, or for settings that would need a new one.
     """
     began = time.monotonic()
+    work_folder, out = storage.placed(work_folder), storage.placed(out)
     work_path(out)
     _check_against(settings.against, out)
     with reopen_work(work_folder, engine) as work:
@@ -200,8 +201,9 @@ def reapply(
         decide = decide_settings(settings, measure)
         faults = [Fault(*fault) for fault in then["faults"]]
         found = Measured(then["keys"], Counter(then["tally"]), then["seconds"])
-        summary = Summary("curate", [str(work_folder)], rows_read=found.tally["rows_read"], work=str(work_folder))
-        progress.say(f"curate: {len(found.keys)} measured units of {work_folder} → {out}")
+        shown = storage.shown(work_folder)
+        summary = Summary("curate", [shown], rows_read=found.tally["rows_read"], work=shown)
+        progress.say(f"curate: {len(found.keys)} measured units of {shown} → {storage.shown(out)}")
         out.parent.mkdir(parents=True, exist_ok=True)
         write(work, found, decide, settings, faults, out, summary)
         say_again(work, progress)
@@ -237,10 +239,14 @@ def note_measured(
 
 def _noted(work: Work) -> dict[str, Any]:
     """What `note_measured` left. Raises ValueError where there is none, or its parts are gone (`--fresh`, killed)."""
-    stated = work.path / MEASURED
-    noted: dict[str, Any] = json.loads(stated.read_text(encoding="utf-8")) if stated.is_file() else {"keys": None}
+    try:
+        noted: dict[str, Any] = json.loads(storage.here(work.path / MEASURED).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        noted = {"keys": None}
     if noted["keys"] is None or any(key not in work.units for key in noted["keys"]):
-        raise ValueError(f"{work.path}: holds no finished measurement; run `datatools curate` to its end first")
+        raise ValueError(
+            f"{storage.shown(work.path)}: holds no finished measurement; run `datatools curate` to its end first"
+        )
     return noted
 
 

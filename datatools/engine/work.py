@@ -93,8 +93,8 @@ def work_path(out: Path) -> Path:
     """
     if storage.ADDRESS.fullmatch(str(out)):
         raise ValueError(
-            f"--out {storage.normal(str(out))}: this job writes to a file system (a local or a shared folder, or the "
-            "bucket mounted as one); copy the output there afterwards"
+            f"--out {storage.normal(str(out))}: only curate, and unify without a model, write to object storage; "
+            "give a local or a shared folder, or the bucket mounted as one, and copy the output there afterwards"
         )
     if out.suffix != ".parquet":
         raise ValueError(f"--out {storage.shown(out)}: must end in .parquet (`datatools export` makes JSONL of it)")
@@ -143,6 +143,21 @@ def open_work(out: Path, run: Mapping[str, Any], *, fresh: bool = False, engine:
             work.close_pool()
 
 
+def brought(path: Path) -> Path:
+    """A job's `X.parquet` or `X.work`; where that is in object storage all that it left is fetched, as a folder."""
+    place = storage.placed(path)
+    if not (address := storage.address_of(place)):
+        return place
+    stem = address.rpartition(".")[0]
+    outputs = [f"{stem}.parquet", f"{stem}.trace.parquet", f"{stem}.failed.parquet"]
+    entries = [entry.address for one in (*outputs, f"{stem}.work") for entry in storage.listed(one)]
+    files = storage.all_here(storage.placed(Path(one)) for one in entries if "/lock/" not in one)
+    lines = b"".join(file.read_bytes() for file in files if file.parent.name == "manifest")
+    if lines:
+        place.with_suffix(".work").joinpath("manifest.jsonl").write_bytes(lines)
+    return place
+
+
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Make a work folder if there is none, and keep other runs out. Raises ValueError when one is working there."""
@@ -157,8 +172,10 @@ def hold(path: Path) -> Iterator[None]:
 @contextmanager
 def reopen_work(path: Path, engine: Engine = LOCAL) -> Iterator[Work]:
     """Open a work folder as it is, to read what its runs left. Raises ValueError when there is none or it is in use."""
-    if not (path / "manifest.jsonl").is_file():
-        raise ValueError(f"{path}: no work folder (it stands beside its output: X.work beside X.parquet)")
+    address = storage.address_of(path)
+    if not (storage.listed(f"{address}/manifest") if address else (path / "manifest.jsonl").is_file()):
+        shown = storage.shown(path)
+        raise ValueError(f"{shown}: no work folder (it stands beside its output: X.work beside X.parquet)")
     with _held(path) as manifest:
         work = Work(path, engine=engine)
         _read_manifest(manifest, path, work)

@@ -115,6 +115,27 @@ def test_from_bucket_to_bucket_on_three_nodes(
     assert outputs(bucket, f"ray-{job}") == expected[job]
 
 
+def test_reapply_and_report_read_a_bucket(bucket: Storage, corpus: Path, tmp_path: Path) -> None:
+    bucket.failing = 0.0
+    out, other = tmp_path / "x.parquet", tmp_path / "y.parquet"
+    pages = {}
+    for source, place in ((corpus, str(tmp_path)), ("s3://bucket/in", "s3://bucket/again")):
+        assert here("curate", source, "--out", f"{place}/x.parquet", "--workers", 1, "--quiet").code == 0
+        line = ["curate", f"{place}/x.work", "--reapply", "--near-threshold", 0.9, "--out", f"{place}/y.parquet"]
+        assert here(*line, "--quiet").code == 0
+        page = tmp_path / f"{len(pages)}.html"
+        done = here("report", f"{place}/x.parquet", "--out", page)
+        assert done.code == 0, done.stderr
+        pages[place] = page.read_text()
+    found = {name: bucket.objects[f"bucket/again/{name}"][0] for name in ("x.parquet", "y.parquet")}
+    assert found == {"x.parquet": out.read_bytes(), "y.parquet": other.read_bytes()}
+    assert [page.count("near_duplicate") for page in pages.values()][0] > 0
+    assert len({page.count("<tr") for page in pages.values()}) == 1
+    missing = here("curate", "s3://bucket/none.work", "--reapply", "--out", "s3://bucket/none.parquet")
+    assert (missing.code, "s3://bucket/none.work: no work folder" in missing.line) == (2, True)
+    bucket.failing = 0.05
+
+
 def test_kill_9_over_and_over_leaves_nothing_half_written(bucket: Storage, tmp_path: Path) -> None:
     whole = library(tmp_path / "in", 12, 300)  # units of their usual size: the job is a process of its own
     for path in whole.rglob("*.txt"):
