@@ -327,6 +327,8 @@ def placed(out: Path) -> Path:
     address = normal(str(out))
     if not address.startswith(("s3://", "gs://")):
         raise ValueError(f"--out {address}: outputs go to s3://, gs:// or a file system")
+    if address.count("/") < 3:
+        raise ValueError(f"--out {address}: must name a bucket and a file in it")
     return _mirrored(address)
 
 
