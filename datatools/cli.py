@@ -62,6 +62,8 @@ def _explained(error: Exception) -> tuple[int, str]:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return 2, f"{where}{error.strerror or error}; nothing half-written was left, the same line again goes on"
+    if type(error).__name__ == "Unreachable":
+        return 2, f"{error}; nothing half-written was left, the same line again goes on"
     if type(error).__name__ == "BrokenProcessPool":
         return 2, "a worker process died, most likely for want of memory; the same line with fewer --workers goes on"
     if type(error).__module__.startswith("ray."):

@@ -33,6 +33,7 @@ from datatools.engine.local import get_ready, run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work, reopen_work, work_path
+from datatools.io import storage
 from datatools.io.atomic import RowGroupWriter, atomic_path, parquet_writer, remove_leftovers
 from datatools.io.source import Fault
 from datatools.report.progress import Progress
@@ -125,6 +126,7 @@ def curate(
     Raises ValueError for input or settings that cannot work.
     """
     began = time.monotonic()
+    out = storage.placed(out)
     decide = decide_settings(settings)
     _check_against(settings.against, out)
     measure = measure_settings(settings, work_path(out), progress)
@@ -140,7 +142,7 @@ def curate(
     with open_work(out, description, fresh=fresh, engine=engine) as work:
         _remove_leftovers(work.path)
         units = plan(parts, identities, f"curate@{VERSION} {replace(measure, exam_index='')}")
-        progress.say(f"curate: {len(sources)} files, {len(units)} units, {engine} → {out}")
+        progress.say(f"curate: {len(sources)} files, {len(units)} units, {engine} → {storage.shown(out)}")
         with ThreadPoolExecutor(1) as background:
             # While the workers measure, this process has nothing else to do.
             if settings.near and not (engine.spreads and settings.against is None):
@@ -154,7 +156,7 @@ def curate(
             work.forget()
             raise ValueError(sentence)
         say_notes(work, [measured_key(key) for key in found.keys], progress)
-        summary = Summary("curate", list(inputs), rows_read=found.tally["rows_read"], work=str(work.path))
+        summary = Summary("curate", list(inputs), rows_read=found.tally["rows_read"], work=storage.shown(work.path))
         write(work, found, decide, settings, faults, out, summary)
         say_again(work, progress)
     summary.seconds = round(time.monotonic() - began, 3)
@@ -190,6 +192,7 @@ def reapply(
     Raises ValueError when the folder holds no finished measurement, or for settings that would need a new one.
     """
     began = time.monotonic()
+    work_folder, out = storage.placed(work_folder), storage.placed(out)
     work_path(out)
     _check_against(settings.against, out)
     with reopen_work(work_folder, engine) as work:
@@ -199,8 +202,9 @@ def reapply(
         decide = decide_settings(settings, measure)
         faults = [Fault(*fault) for fault in then["faults"]]
         found = Measured(then["keys"], Counter(then["tally"]), then["seconds"])
-        summary = Summary("curate", [str(work_folder)], rows_read=found.tally["rows_read"], work=str(work_folder))
-        progress.say(f"curate: {len(found.keys)} measured units of {work_folder} → {out}")
+        shown = storage.shown(work_folder)
+        summary = Summary("curate", [shown], rows_read=found.tally["rows_read"], work=shown)
+        progress.say(f"curate: {len(found.keys)} measured units of {shown} → {storage.shown(out)}")
         out.parent.mkdir(parents=True, exist_ok=True)
         write(work, found, decide, settings, faults, out, summary)
         say_again(work, progress)
@@ -236,10 +240,14 @@ def note_measured(
 
 def _noted(work: Work) -> dict[str, Any]:
     """What `note_measured` left. Raises ValueError where there is none, or its parts are gone (`--fresh`, killed)."""
-    stated = work.path / MEASURED
-    noted: dict[str, Any] = json.loads(stated.read_text(encoding="utf-8")) if stated.is_file() else {"keys": None}
+    try:
+        noted: dict[str, Any] = json.loads(storage.here(work.path / MEASURED).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        noted = {"keys": None}
     if noted["keys"] is None or any(key not in work.units for key in noted["keys"]):
-        raise ValueError(f"{work.path}: holds no finished measurement; run `datatools curate` to its end first")
+        raise ValueError(
+            f"{storage.shown(work.path)}: holds no finished measurement; run `datatools curate` to its end first"
+        )
     return noted
 
 
@@ -387,10 +395,10 @@ def write(
             summary.rows_written = _write_decided(documents, decision, settings, out, work.path, trace)
             ended.result()
     summary.dropped = dict(sorted((rules + decision.dropped).items()))
-    summary.output = str(out)
-    summary.trace = str(trace_path) if trace.written else None
+    summary.output = storage.shown(out)
+    summary.trace = storage.shown(trace_path) if trace.written else None
     if not trace.written:
-        trace_path.unlink()
+        storage.remove(trace_path)
     _write_report(out, documents, decision, settings, summary, found)
 
 

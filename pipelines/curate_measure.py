@@ -27,6 +27,7 @@ from datatools.dedupe import decontaminate
 from datatools.dedupe.boilerplate import Boilerplate, paragraph_keys, remove_boilerplate
 from datatools.dedupe.near import Near, band_table
 from datatools.engine.units import Unit
+from datatools.io import storage
 from datatools.io.source import ReadOptions
 from datatools.llm import rules_fields
 from pipelines.documents import batches, cleaned
@@ -388,9 +389,9 @@ class StripSettings:
 
 def strip_unit(unit: Unit, settings: StripSettings, tally: Counter[str]) -> Iterator[tuple[str, pa.Table]]:
     """The documents of a measured unit without their boilerplate paragraphs, signed anew where they changed."""
-    found = frozenset(np.load(settings.found).tolist())
+    found = frozenset(np.load(storage.here(settings.found)).tolist())
     part = Path(settings.work, "parts", f"{measured_key(unit.key)}.documents.arrow")
-    with pa.memory_map(str(part)) as file:
+    with pa.memory_map(str(storage.here(part))) as file:
         reader = pa.ipc.open_file(file)
         for index in range(reader.num_record_batches):
             yield "documents", _without_boilerplate(reader.get_batch(index), found, settings, tally)

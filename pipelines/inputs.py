@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datatools.engine.parts import Parts
 from datatools.engine.work import Work
+from datatools.io import storage
 from datatools.io.files import discover, split
 from datatools.io.source import Fault, Source
 from datatools.report.progress import Progress
@@ -29,13 +30,17 @@ def companions(out: Path) -> tuple[Path, Path]:
 def sources_of(inputs: Sequence[str], out: Path) -> tuple[list[Source], list[Fault]]:
     """Everything to read, without the files this very run writes. Raises ValueError when there is nothing."""
     found, faults = discover(inputs)
-    own = {str(path.resolve()) for path in (out, *companions(out))}
-    sources = [source for source in found if str(Path(source.path).resolve()) not in own]
+    own = {storage.address_of(path) or str(path.resolve()) for path in (out, *companions(out))}
+    sources = [source for source in found if _whole_path(source.path) not in own]
     if found and not sources:
         raise ValueError(f"{', '.join(inputs)}: is the output itself; choose another --out")
     if not sources:
         raise ValueError(nothing_readable(inputs, faults))
     return sources, faults
+
+
+def _whole_path(path: str) -> str:
+    return path if storage.is_address(path) else str(Path(path).resolve())
 
 
 def sized_parts(sources: Sequence[Source]) -> list[tuple[Source, int]]:
@@ -48,7 +53,7 @@ def _size(source: Source) -> int:
         return source.stop - source.start
     if source.format == "hf":
         return 0
-    size = Path(source.path).stat().st_size
+    size = storage.size(source.path)
     # A range of row groups: `split` made it about this large.
     return min(size, SPLIT_BYTES) if source.stop >= 0 else size
 

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from datatools.engine.work import brought
+from datatools.io import storage
 from datatools.io.atomic import atomic_path
 from datatools.report.collect import collect, files_of
 from datatools.report.evaluation import evaluation_tables, is_evaluation
@@ -37,7 +39,8 @@ def report(path: Path, out: Path, *beside: Path) -> Summary:
         raise ValueError(f"--out {out}: must end in .html")
     if out.is_dir():
         raise ValueError(f"--out {out}: is a folder, a file is needed")
-    paths = (path, *beside)
+    paths = tuple(map(brought, (path, *beside)))
+    path = paths[0]
     if len(paths) > 1 and not all(is_evaluation(one) for one in paths):
         wrong = next(one for one in paths if not is_evaluation(one))
         raise ValueError(f"{wrong}: is no evaluation; only those stand side by side on a page")
@@ -50,10 +53,12 @@ def report(path: Path, out: Path, *beside: Path) -> Summary:
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    summary = ReportSummary("report", [str(one) for one in paths], rows_read=facts.rows or 0, output=str(out))
+    summary = ReportSummary("report", [storage.shown(one) for one in paths], rows_read=facts.rows or 0, output=str(out))
     for reason in facts.reasons:
         summary.dropped[reason.rule] = summary.dropped.get(reason.rule, 0) + reason.count
     _, trace, failed, work = files_of(path)
-    summary.trace, summary.failed_rows, summary.work = (str(f) if f.exists() else None for f in (trace, failed, work))
+    summary.trace, summary.failed_rows, summary.work = (
+        storage.shown(f) if f.exists() else None for f in (trace, failed, work)
+    )
     summary.seconds = round(time.monotonic() - began, 3)
     return summary

@@ -21,6 +21,7 @@ from datatools.clean.mojibake import repair
 from datatools.clean.normalise import normalise
 from datatools.engine.parts import Parts
 from datatools.engine.work import Work
+from datatools.io import storage
 from datatools.io.files import discover
 from datatools.io.read import read
 from datatools.io.source import ReadOptions, Source
@@ -64,7 +65,11 @@ def rewritten(work: Path) -> tuple[list[dict[str, str]], str]:
         for row in documents.lookup(["id", "source", "text"], _mask(len(documents), numbers)).values():
             # In an archive a document's source names the member as well.
             wanted.setdefault(row["source"].split("!")[0], {}).setdefault(row["id"], (step, row["text"]))
-    missing = [name for name in inputs if not name.startswith("hf:") and not Path(name).exists()]
+    missing = [
+        name
+        for name in inputs
+        if not storage.is_address(name) and not name.startswith("hf:") and not Path(name).exists()
+    ]
     if missing:
         return stripped, f"What texts were before is not shown: {missing[0]} is not where it was."
     found = list(_before(discover(inputs)[0], wanted, measured.get("settings", {})))

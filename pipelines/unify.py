@@ -20,6 +20,7 @@ from datatools.dedupe.examindex import Index
 from datatools.engine.local import get_ready, run_units
 from datatools.engine.units import Unit, identity, plan
 from datatools.engine.work import Work, open_work, work_path
+from datatools.io import storage
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines import unify_merge
@@ -45,6 +46,8 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: AskRun
     Raises ValueError for input or settings that cannot work, `datatools.llm.errors.Stopped` when the endpoint refuses.
     """
     began = time.monotonic()
+    if not settings.uses_model:  # replies are paid for: their journal needs a disk
+        out = storage.placed(out)
     generator = _generator(settings, run)
     curating = _curate_settings(settings)
     measure = measure_settings(curating, work_path(out), progress)
@@ -64,7 +67,7 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: AskRun
         work = folders.enter_context(open_work(place, description, fresh=run.fresh, engine=run.engine))
         passages = _passage_settings(settings)
         units = plan(parts, identities, f"passages@{VERSION} {passages}")
-        progress.say(f"unify: {len(sources)} files, {len(units)} units, {run.engine} → {out}")
+        progress.say(f"unify: {len(sources)} files, {len(units)} units, {run.engine} → {storage.shown(out)}")
         if generator is None:
             progress.say(NO_MODEL)
         if settings.curate:
@@ -75,7 +78,7 @@ def unify(inputs: Sequence[str], out: Path, settings: UnifySettings, run: AskRun
             sentence = nothing_readable(inputs, faults, work, made.note_keys)
             work.forget()
             raise ValueError(sentence)
-        summary = Summary("unify", list(inputs), rows_read=made.tally["rows_read"], work=str(work.path))
+        summary = Summary("unify", list(inputs), rows_read=made.tally["rows_read"], work=storage.shown(work.path))
         say_notes(work, made.note_keys, progress)
         index = Index.open(Path(measure.exam_index)) if settings.decontaminate else None
         merge = unify_merge.Merge(work, made.keys, faults, made.trace_keys, index)
@@ -136,7 +139,7 @@ def _uncurated(
     units: list[Unit], settings: PassageSettings, limit: int | None, work: Work, progress: Progress
 ) -> Curated:
     """Passages straight from the sources, as they are."""
-    (work.path / REPORT).unlink(missing_ok=True)  # a curated run may have left its own
+    storage.remove(work.path / REPORT)  # a curated run may have left its own
     finished, tally = _run_units(units, settings, limit, work, progress)
     keys = [unit.key for unit in finished]
     return Curated(keys, [], keys, tally)

@@ -19,6 +19,7 @@ from datatools.engine.local import run_units
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit, plan
 from datatools.engine.work import Work
+from datatools.io import storage
 from datatools.io.atomic import atomic_path, part_writer
 from datatools.io.source import Source
 from datatools.report.progress import Progress
@@ -106,12 +107,12 @@ def _kept(work: Work, decided: str) -> Path:
 def passages_of_curated(unit: Unit, settings: CuratedSettings, tally: Counter[str]) -> Iterator[tuple[str, pa.Table]]:
     """Passages, and pairs where the rules make them, of the documents of one curated unit that are kept."""
     key = unit.key.rpartition("-passages-")[0]
-    with np.load(settings.kept) as masks:
+    with np.load(storage.here(settings.kept)) as masks:
         kept = masks[key]
     rows = Rows(tally)
     asked: set[bytes] = set()
     source, number = "", 0
-    with pa.memory_map(str(Path(settings.work, "parts", f"{key}.documents.arrow"))) as file:
+    with pa.memory_map(str(storage.here(Path(settings.work, "parts", f"{key}.documents.arrow")))) as file:
         reader = pa.ipc.open_file(file)
         for index in range(reader.num_record_batches):
             batch = reader.get_batch(index).select(DOCUMENT.names)

@@ -15,6 +15,7 @@ from datatools.dedupe import decontaminate
 from datatools.dedupe.exact import first_occurrences
 from datatools.engine.parts import Parts
 from datatools.engine.work import Work
+from datatools.io import storage
 from datatools.io.atomic import RowGroupWriter, parquet_writer
 from datatools.io.source import Fault
 from datatools.report.summary import Summary
@@ -77,7 +78,7 @@ class Merge:
             self._write_duplicate_passages(trace, dropped)
             summary.rows_written = self._write_pairs(out, trace, dropped)
         summary.dropped = dict(sorted(dropped.items()))
-        summary.output = str(out)
+        summary.output = storage.shown(out)
         summary.trace = _keep_if(trace.written, trace_path)
         summary.failed_rows = self._write_failed(failed_path, summary)
 
@@ -216,6 +217,6 @@ def _unique_ids(table: pa.Table, seen: Counter[str]) -> pa.Table:
 def _keep_if(rows: int, path: Path) -> str | None:
     """A file that says nothing is not left behind, whether this run wrote it or an earlier one."""
     if rows:
-        return str(path)
-    path.unlink(missing_ok=True)
+        return storage.shown(path)
+    storage.remove(path)
     return None

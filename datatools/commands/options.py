@@ -53,7 +53,7 @@ def _with_recipe(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
-Inputs = Annotated[list[str], typer.Argument(help="Files, folders or hf:org/name.", metavar="INPUT...")]
+Inputs = Annotated[list[str], typer.Argument(help="Files, folders, s3://… or hf:org/name.", metavar="INPUT...")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Parquet file to write; its work folder stands beside it.")]
 Lexicon = Annotated[
     str | None, typer.Option("--lexicon", help="More names of herbs, formulas and drugs: one a line, or a table.")

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from datatools.clean.chinese import comparison_codes
 from datatools.dedupe.examitems import Item
+from datatools.io import storage
 
 U64: TypeAlias = npt.NDArray[np.uint64]
 I64: TypeAlias = npt.NDArray[np.int64]
@@ -154,7 +155,7 @@ class Index:
     @classmethod
     def open(cls, path: Path) -> Index:
         """The index of a file, mapped into memory that all workers share. Raises ValueError for any other file."""
-        with pa.memory_map(str(path)) as file:
+        with pa.memory_map(str(storage.here(path))) as file:
             batch = pa.ipc.open_file(file).get_batch(0)
         metadata = batch.schema.metadata or {}
         if metadata.get(b"format") != _FORMAT:

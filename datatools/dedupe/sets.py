@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datatools.dedupe.shingles import distinct_hashes
+from datatools.io import storage
 
 # Columns in, tables of those columns out, each with the number of its first row; asked for more than once.
 Batches: TypeAlias = Callable[[list[str]], Iterable[tuple[int, pa.Table]]]
@@ -28,7 +29,7 @@ class Sets:
         self.starts, self.sizes, self._path = starts, sizes, path
 
     def __enter__(self) -> Sets:
-        self._file = self._path.open("rb", buffering=0)
+        self._file = storage.here(self._path).open("rb", buffering=0)
         return self
 
     def __exit__(self, *_: object) -> None:

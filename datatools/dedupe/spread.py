@@ -27,6 +27,7 @@ from datatools.engine.local import run_units
 from datatools.engine.parts import Parts, fixed
 from datatools.engine.units import Unit
 from datatools.engine.work import Work
+from datatools.io import storage
 from datatools.io.atomic import atomic_path
 
 VERSION = 2  # what tasks of another version left in a work folder is made anew
@@ -59,11 +60,11 @@ class Corpus:
 
     def mask(self) -> npt.NDArray[np.bool_] | None:
         """Which documents take part."""
-        return np.load(self.kept, mmap_mode="r") if self.kept else None
+        return np.load(storage.here(self.kept), mmap_mode="r") if self.kept else None
 
     def rank(self) -> npt.NDArray[np.int64] | None:
         """Rank of every document."""
-        return np.load(self.ranks, mmap_mode="r") if self.ranks else None
+        return np.load(storage.here(self.ranks), mmap_mode="r") if self.ranks else None
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,15 @@ def partitioned(places: npt.NDArray[Any], count: int, columns: Columns, schema: 
 def taken(stage: Stage, stream: str, place: int) -> pa.Table:
     """The records of one partition from all map tasks, in their order."""
     parts = Work(Path(stage.corpus.work))
-    batches = []
-    for key in stage.maps:
-        with pa.memory_map(str(parts.part(key, stream))) as file:
-            batches.append(pa.ipc.open_file(file).get_batch(place))
-    return pa.Table.from_batches(batches)
+    paths = [parts.part(key, stream) for key in stage.maps]
+    return pa.Table.from_batches(storage.side_by_side(lambda path: _batch(path, place), paths))
+
+
+def _batch(path: Path, number: int) -> pa.RecordBatch:
+    # Of an object only this batch is read: every task would else download what all of them need.
+    address = storage.address_of(path)
+    with storage.opened(address, 1 << 16) if address else pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).get_batch(number)
 
 
 def _array(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:

@@ -7,20 +7,25 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
+from itertools import count
 from multiprocessing import forkserver
 from multiprocessing.connection import wait as wait_for
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from datatools.engine.choice import Engine
+from datatools.engine.manifest import PASSING, STORAGE_TRIES
 from datatools.engine.startup import without_pandas
 from datatools.engine.units import UNIT_BYTES, Unit
 from datatools.engine.work import Work
+from datatools.io import storage
 from datatools.io.atomic import part_writer
 from datatools.io.source import Source
 
@@ -46,7 +51,7 @@ def run_unit(
 ) -> Counter[str]:
     """Read one unit, apply `function` and write its streams, each whole or not at all; returns what was counted."""
     tally: Counter[str] = Counter()
-    with ExitStack() as files:
+    with storage.together(), ExitStack() as files:
         writers = {
             stream: files.enter_context(part_writer(work.part(unit.key, stream), schema))
             for stream, schema in schemas.items()
@@ -54,6 +59,21 @@ def run_unit(
         for stream, rows in function(unit, settings, tally):
             writers[stream].write(rows)
     return tally
+
+
+def run_again(
+    function: UnitFunction, unit: Unit, settings: Any, work: Work, schemas: Mapping[str, pa.Schema]
+) -> tuple[Counter[str], int]:
+    """`run_unit`, once more where a write fails that may succeed the next time, and how often that was."""
+    # From the start: after a failed fsync nobody knows what of a file is on the disk.
+    for tries in count():
+        try:
+            return run_unit(function, unit, settings, work, schemas), tries
+        except OSError as error:
+            if error.errno not in PASSING or tries + 1 >= STORAGE_TRIES:
+                raise
+            time.sleep(min(0.01 * 2**tries, 1.0))
+    raise AssertionError
 
 
 def run_units(
@@ -87,12 +107,26 @@ def run_units(
             function, todo, settings, work, schemas, memory or TASK_MEMORY
         )
     elif workers == 1 or len(todo) < 2:
-        ended = ((unit, run_unit(function, unit, settings, work, schemas)) for unit in todo)
+        ended = _here(function, todo, settings, work, schemas)
     else:
         ended = _pooled(function, todo, settings, work, schemas, workers)
     for unit, tally in ended:
         work.finish(unit.key, tally)
         yield unit, tally
+    work.flush()
+
+
+def _here(
+    function: UnitFunction, todo: list[Unit], settings: Any, work: Work, schemas: Mapping[str, pa.Schema]
+) -> Iterator[tuple[Unit, Counter[str]]]:
+    for unit in todo:
+        yield unit, _noted(work, *run_again(function, unit, settings, work, schemas))
+
+
+def _noted(work: Work, tally: Counter[str], again: int) -> Counter[str]:
+    if again:
+        work.again["storage"] += again
+    return tally
 
 
 def _pooled(
@@ -101,30 +135,33 @@ def _pooled(
     if work.pool is None:
         # Not plain fork: this process has threads, whose locks a copy of it would never see released.
         context = multiprocessing.get_context("forkserver")
-        work.pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+        work.pool = ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_begin_worker, initargs=(storage.mirroring(),)
+        )
     pool = work.pool
     assert isinstance(pool, ProcessPoolExecutor)
     place = Work(work.path)  # without the manifest's open file and the pool, which cannot and must not travel
     waiting = iter(todo)
-    running: dict[Future[Counter[str]], Unit] = {}
+    running: dict[Future[tuple[Counter[str], int]], Unit] = {}
     try:
         while True:
             while len(running) < workers * IN_FLIGHT_PER_WORKER and (unit := next(waiting, None)):
-                running[pool.submit(run_unit, function, unit, settings, place, schemas)] = unit
+                running[pool.submit(run_again, function, unit, settings, place, schemas)] = unit
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
+                yield running.pop(future), _noted(work, *future.result())
     except BaseException:
         # Not waiting for queued units: an interrupted or failed run stops after the units in hand.
         work.close_pool()
         raise
 
 
-def _begin_worker() -> None:
+def _begin_worker(mirror: Path | None) -> None:
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     without_pandas()
+    storage.adopt(mirror)
     gc.freeze()  # what is loaded stays: no use in looking for garbage there, at every few hundred rows
     parent = multiprocessing.parent_process()
     assert parent is not None

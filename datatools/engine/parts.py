@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datatools.engine.work import Work
+from datatools.io import storage
 
 BLOCK = 1 << 16  # rows that are worth a pass in compiled code
 
@@ -21,7 +22,7 @@ class Parts:
 
     def __init__(self, work: Work, keys: Sequence[str], stream: str) -> None:
         self.keys_of = list(keys)
-        self._paths = [work.part(key, stream) for key in keys]
+        self._paths = storage.all_here(work.part(key, stream) for key in keys)
         self._schema = _schema(self._paths[0]) if keys else pa.schema([])
         self._sizes = [_sizes(path, self._schema) for path in self._paths]
         self.starts: list[int] = [0, *np.cumsum([sum(sizes) for sizes in self._sizes], dtype=np.int64).tolist()]

@@ -1,8 +1,8 @@
 """The Ray executor: the same units as tasks of a cluster, bounded in flight, with the same manifest and the same parts.
 
 Nothing but settings and counts goes through Ray: a task reads its inputs and writes its parts by path, in a folder that
-all nodes share. A unit whose worker or node is lost, or whose storage fails, is run again; a part appears whole or not
-at all and equal units give equal bytes, so a unit that ran twice has written once.
+all nodes share, or in object storage. A unit whose worker or node is lost, or whose storage fails, is run again; a part
+appears whole or not at all and equal units give equal bytes, so a unit that ran twice has written once.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ import pyarrow as pa
 import xxhash
 
 from datatools.engine.choice import Engine
+from datatools.engine.manifest import PASSING, STORAGE_TRIES
 from datatools.engine.startup import without_pandas
 from datatools.engine.units import Unit
 from datatools.engine.work import Work
+from datatools.io import storage
 from datatools.io.atomic import remove_leftovers
+from datatools.io.storage import Unreachable
 
 if TYPE_CHECKING:
     from datatools.engine.local import UnitFunction
@@ -128,8 +131,8 @@ def run_on_ray(
     """Run units as tasks of the cluster, each with one CPU and `memory` bytes; yields each with its tally as it ends.
 
     A unit is run again, TRIES times in all, when its worker or node is lost or finds no memory (each time with twice
-    as much, should that have been the reason) or with an OSError. Raises what the unit raises; ValueError where a node
-    lacks the folder or has other code.
+    as much, should that have been the reason) or when its storage fails. Raises what the unit raises; ValueError where
+    a node lacks the folder or has other code.
     """
     cluster = joined(work)  # first: what is in the environment decides how Ray is imported
     import ray
@@ -163,9 +166,9 @@ def run_on_ray(
                 try:
                     tally = ray.get(reference)
                 except RayTaskError as error:
-                    short = isinstance(error.cause, MemoryError)
-                    if not (short or isinstance(error.cause, OSError)) or tries[unit.key] + 1 >= TRIES:
+                    if tries[unit.key] + 1 >= _allowed(error.cause):
                         raise error.cause from None
+                    short = isinstance(error.cause, MemoryError)
                     work.again["out of memory" if short else "storage"] += 1
                     tries[unit.key] += 1
                     submit(unit, more(unit) if short else memory)
@@ -191,6 +194,13 @@ def joined(work: Work) -> Cluster:
         work.pool = connect(work.engine)
     assert isinstance(work.pool, Cluster)
     return work.pool
+
+
+def _allowed(error: BaseException) -> int:
+    """How often a unit that fails with this may be tried: once where the fault is its own."""
+    if getattr(error, "errno", None) in PASSING:
+        return STORAGE_TRIES
+    return TRIES if isinstance(error, OSError | MemoryError | Unreachable) else 1
 
 
 def _loss(error: Exception) -> str:
@@ -219,6 +229,9 @@ def _run(unit: Unit, given: tuple[Any, ...]) -> Counter[str]:
 
     function, settings, place, schemas, folder, digest = given
     begin_work(folder, digest)
+    if storage.address_of(place.path):
+        with storage.scratch():  # on the disk of this node, for this task
+            return run_unit(function, unit, settings, place, schemas)
     needs_folder(place.parts)
     return run_unit(function, unit, settings, place, schemas)
 

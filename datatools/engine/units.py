@@ -9,6 +9,7 @@ from pathlib import Path
 
 import xxhash
 
+from datatools.io import storage
 from datatools.io.source import Source
 
 # Small enough that two workers finish together and a killed run repeats little, large enough that a folder of a
@@ -29,13 +30,15 @@ class Unit:
 
 
 def identity(path: str) -> str:
-    """What tells one version of an input from another: its content, or size and time of a large file.
+    """What tells one version of an input from another: its content, or size and time of a large file or an object.
 
     Moving or copying a folder changes nothing; `hf:` datasets are told by their name.
     """
-    file = Path(path)
     if path.startswith("hf:"):
         return path
+    if storage.is_address(path):  # its content would have to be downloaded here first
+        return f"{storage.size(path)}:{storage.changed(path)}"
+    file = Path(path)
     stat = file.stat()
     if stat.st_size > HASHED_BYTES:
         return f"{stat.st_size}:{stat.st_mtime_ns}"

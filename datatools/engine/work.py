@@ -1,24 +1,26 @@
 """The work folder of a job: its lock, its manifest and its finished parts.
 
 Everything a rerun needs stands in `X.work/` beside `X.parquet`: `manifest.jsonl` (one line a finished unit, written by
-the parent process alone), `parts/` (what the units gave) and, for jobs that call a model, `journal.sqlite`.
+the parent process alone), `parts/` (what the units gave) and, for jobs that call a model, `journal.sqlite`. In object
+storage the same stands below the same names, the manifest as numbered objects.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import os
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from datatools.engine.choice import LOCAL, Engine
+from datatools.engine.lease import lease
+from datatools.engine.manifest import Manifest, ManifestFile, ManifestObjects
+from datatools.io import storage
 from datatools.io.atomic import remove_leftovers
 
 
@@ -35,7 +37,7 @@ class Work:
 
     path: Path
     units: dict[str, dict[str, int]] = field(default_factory=dict)
-    _manifest: IO[bytes] | None = None
+    _manifest: Manifest | None = None
     pool: Pool | None = None  # what runs its units: the next stage of a job uses it again
     engine: Engine = LOCAL
     again: Counter[str] = field(default_factory=Counter)  # units run once more, by what was lost
@@ -62,9 +64,14 @@ class Work:
     def forget(self) -> None:
         """Take back what this run recorded, where it came to nothing: the next may have other inputs or settings."""
         assert self._manifest is not None
-        self._manifest.truncate(0)
+        self._manifest.clear()
         self.units.clear()
-        shutil.rmtree(self.parts, ignore_errors=True)
+        _remove_folder(self.parts)
+
+    def flush(self) -> None:
+        """Have all that was recorded where a rerun finds it."""
+        if self._manifest is not None:
+            self._manifest.flush()
 
     def close_pool(self) -> None:
         """End the processes, after the units they have in hand, or leave the cluster; the next `run_units` starts new
@@ -75,9 +82,7 @@ class Work:
 
     def _append(self, line: Mapping[str, Any]) -> None:
         assert self._manifest is not None
-        self._manifest.write(json.dumps(line, ensure_ascii=False, sort_keys=True).encode() + b"\n")
-        self._manifest.flush()
-        os.fsync(self._manifest.fileno())
+        self._manifest.append(json.dumps(line, ensure_ascii=False, sort_keys=True).encode() + b"\n")
 
 
 def work_path(out: Path) -> Path:
@@ -86,13 +91,13 @@ def work_path(out: Path) -> Path:
     >>> work_path(Path("runs/sft.parquet")).as_posix()
     'runs/sft.work'
     """
-    if re.match(r"[a-z][a-z0-9]+:/", str(out)):  # of `s3://` Path leaves one slash
+    if storage.ADDRESS.fullmatch(str(out)):
         raise ValueError(
-            f"--out {out}: is an address of object storage; parts, manifest and journal need a file system "
-            "(a local or a shared folder, or the bucket mounted as one); copy the output there afterwards"
+            f"--out {storage.normal(str(out))}: only curate, and unify without a model, write to object storage; "
+            "give a local or a shared folder, or the bucket mounted as one, and copy the output there afterwards"
         )
     if out.suffix != ".parquet":
-        raise ValueError(f"--out {out}: must end in .parquet (`datatools export` turns it into JSONL afterwards)")
+        raise ValueError(f"--out {storage.shown(out)}: must end in .parquet (`datatools export` makes JSONL of it)")
     if out.is_dir():
         raise ValueError(f"--out {out}: is a folder, a file is needed")
     return out.with_suffix(".work")
@@ -113,26 +118,44 @@ def open_work(out: Path, run: Mapping[str, Any], *, fresh: bool = False, engine:
         (path / "parts").mkdir(exist_ok=True)
     except OSError as error:
         raise ValueError(f"{out.parent}: cannot write there ({error.strerror})") from error
-    with _lock(path):
+    with _held(path) as manifest:
         if fresh:
-            (path / "manifest.jsonl").unlink(missing_ok=True)
-            shutil.rmtree(path / "parts")
+            manifest.clear()
+            _remove_folder(path / "parts")
             (path / "parts").mkdir()
         remove_leftovers(path / "parts")
         # Not every temporary file there: another output of the same folder may be in the making.
         for name in (out.name, f"{out.stem}.trace.parquet", f"{out.stem}.failed.parquet"):
             remove_leftovers(out.parent, name)
         work = Work(path, engine=engine)
-        found = _read_manifest(path / "manifest.jsonl", work)
+        found = _read_manifest(manifest, path, work)
         if found is not None and (change := _difference(found, run)):
-            raise ValueError(f"{path}: {change}; --fresh starts over (replies already paid for are kept)")
-        with (path / "manifest.jsonl").open("ab") as work._manifest:
-            if found is None:
-                work._append({"record": "run", **run})
-            try:
-                yield work
-            finally:
-                work.close_pool()
+            raise ValueError(
+                f"{storage.shown(path)}: {change}; --fresh starts over (replies already paid for are kept)"
+            )
+        work._manifest = manifest
+        if found is None:
+            work._append({"record": "run", **run})
+            work.flush()
+        try:
+            yield work
+        finally:
+            work.close_pool()
+
+
+def brought(path: Path) -> Path:
+    """A job's `X.parquet` or `X.work`; where that is in object storage all that it left is fetched, as a folder."""
+    place = storage.placed(path)
+    if not (address := storage.address_of(place)):
+        return place
+    stem = address.rpartition(".")[0]
+    outputs = [f"{stem}.parquet", f"{stem}.trace.parquet", f"{stem}.failed.parquet"]
+    entries = [entry.address for one in (*outputs, f"{stem}.work") for entry in storage.listed(one)]
+    files = storage.all_here(storage.placed(Path(one)) for one in entries if "/lock/" not in one)
+    lines = b"".join(file.read_bytes() for file in files if file.parent.name == "manifest")
+    if lines:
+        place.with_suffix(".work").joinpath("manifest.jsonl").write_bytes(lines)
+    return place
 
 
 @contextmanager
@@ -149,16 +172,37 @@ def hold(path: Path) -> Iterator[None]:
 @contextmanager
 def reopen_work(path: Path, engine: Engine = LOCAL) -> Iterator[Work]:
     """Open a work folder as it is, to read what its runs left. Raises ValueError when there is none or it is in use."""
-    if not (path / "manifest.jsonl").is_file():
-        raise ValueError(f"{path}: no work folder (it stands beside its output: X.work beside X.parquet)")
-    with _lock(path):
+    address = storage.address_of(path)
+    if not (storage.listed(f"{address}/manifest") if address else (path / "manifest.jsonl").is_file()):
+        shown = storage.shown(path)
+        raise ValueError(f"{shown}: no work folder (it stands beside its output: X.work beside X.parquet)")
+    with _held(path) as manifest:
         work = Work(path, engine=engine)
-        _read_manifest(path / "manifest.jsonl", work)
-        with (path / "manifest.jsonl").open("ab") as work._manifest:
-            try:
-                yield work
-            finally:
-                work.close_pool()
+        _read_manifest(manifest, path, work)
+        work._manifest = manifest
+        try:
+            yield work
+        finally:
+            work.close_pool()
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[Manifest]:
+    """The manifest of a work folder, which no other run may touch meanwhile."""
+    if address := storage.address_of(path):
+        with lease(address) as check, ManifestObjects(path / "manifest", check) as objects:
+            shutil.rmtree(path, ignore_errors=True)  # what an earlier run of this process had here may be old
+            (path / "parts").mkdir(parents=True)
+            yield objects
+    else:
+        with _lock(path), ManifestFile(path / "manifest.jsonl") as file:
+            yield file
+
+
+def _remove_folder(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    if address := storage.address_of(path):
+        storage.delete(address)
 
 
 @contextmanager
@@ -172,21 +216,16 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _read_manifest(path: Path, work: Work) -> dict[str, Any] | None:
-    """The run a manifest was begun for, filling `work.units`; a last line cut short by a kill is cut off."""
-    if not path.exists():
-        return None
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with path.open("r+b") as manifest:
-            manifest.truncate(len(whole))
+def _read_manifest(manifest: Manifest, path: Path, work: Work) -> dict[str, Any] | None:
+    """The run a manifest was begun for, filling `work.units`."""
     run = None
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(manifest.read().splitlines(), 1):
         try:
             entry = json.loads(line)
         except ValueError as error:
-            raise ValueError(f"{path}:{number}: not a manifest line; --fresh starts over") from error
+            raise ValueError(
+                f"{storage.shown(path / 'manifest.jsonl')}:{number}: not a manifest line; --fresh starts over"
+            ) from error
         if entry["record"] == "run":
             run = {name: value for name, value in entry.items() if name != "record"}
         elif entry["record"] == "unit":

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import IO
 
+from datatools.io import storage
 from datatools.io.encoding import decode
 from datatools.io.files import HEAD, UNPACKING, unique, with_format
 from datatools.io.read import describe, is_broken_input
@@ -93,9 +94,7 @@ class StrictTarInfo(tarfile.TarInfo):
 
 def packed_size(source: Source) -> int:
     """Size of the archive's file, in bytes."""
-    from pathlib import Path
-
-    return Path(source.path).stat().st_size
+    return storage.size(source.path)
 
 
 def member_name(entry: zipfile.ZipInfo) -> str:

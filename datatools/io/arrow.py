@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from datatools.io import storage
 from datatools.io.rows import Row, documents
 from datatools.io.source import Read, ReadOptions, Source
 
@@ -38,8 +39,11 @@ def _batches(source: Source) -> Iterator[Any]:
 
         yield from feather.read_table(io.BytesIO(source.read())).to_batches()
     elif magic == FILE:
-        whole = source.data is not None or source.compression
-        with pa.ipc.open_file(io.BytesIO(source.read()) if whole else pa.memory_map(source.path)) as file:
+        if source.data is not None or source.compression:
+            whole: Any = io.BytesIO(source.read())
+        else:
+            whole = source.open() if storage.is_address(source.path) else pa.memory_map(source.path)
+        with pa.ipc.open_file(whole) as file:
             yield from (file.get_batch(k) for k in range(file.num_record_batches))
     else:
         with source.open() as stream, pa.ipc.open_stream(stream) as batches:

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from datatools.io import storage
+
 TEMPORARY = ".tmp"
 _OWN = secrets.token_hex(4)  # of this process, with its id: two machines that share a folder have equal ids
 GROUP_BYTES = 32 << 20  # of text, with which a row group is full however few its rows
@@ -27,17 +29,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The file is synced before the rename and the folder after it, so that a power cut leaves the old file or the new
     one. The name carries the process id: an orphan of a killed run never writes into the file of the next.
+    Where the path mirrors an address of storage it is uploaded, as one object.
     """
+    mirrors = storage.address_of(path) != ""
+    if mirrors:
+        path = storage.own(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{_OWN}{TEMPORARY}")
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if not mirrors:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if mirrors:
+        storage.upload(path)
+    else:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from datatools.io import storage
 from datatools.io.encoding import decode, is_text
 from datatools.io.source import Fault, Source
 
@@ -50,7 +51,7 @@ UNPACKING = (OSError, EOFError, ValueError, zlib.error)  # what a broken compres
 
 
 def discover(inputs: Sequence[str]) -> tuple[list[Source], list[Fault]]:
-    """Every file in the inputs (files, folders, `hf:org/name`), in order of input and then of name.
+    """Every file in the inputs (files, folders, `s3://…`, `hf:org/name`), in order of input and then of name.
 
     Links to files are followed, links to folders are not; hidden files and `*.work` folders are skipped. Raises
     ValueError for an input that does not exist.
@@ -71,9 +72,13 @@ def named(argument: str, several: bool, prefixes: set[str], faults: list[Fault])
     if argument.startswith("hf:"):
         yield argument, argument
         return
+    if storage.is_address(argument):
+        yield from _objects(argument, several, prefixes)
+        return
     if "://" in argument:
         raise ValueError(
-            f"{printable(argument)}: inputs are read from a file system; mount the bucket, or copy what is to be read"
+            f"{printable(argument)}: is not read from there; inputs are files, folders, s3://… and gs://…, "
+            "and pages of the web come with `datatools crawl`"
         )
     root = Path(argument)
     if not root.exists():
@@ -87,6 +92,26 @@ def named(argument: str, several: bool, prefixes: set[str], faults: list[Fault])
     files = [(printable(path.relative_to(root).as_posix()), str(path)) for path in found]
     for name, path in sorted(files, key=lambda pair: pair[0].split("/")):
         yield path, prefix + name
+
+
+def _objects(argument: str, several: bool, prefixes: set[str]) -> Iterator[tuple[str, str]]:
+    """Address and name of every object at or below an address, named as files of a folder are."""
+    entries = storage.listed(argument)
+    if not entries:
+        raise ValueError(f"{argument}: no such object, and none below it")
+    last = PurePosixPath(entries[0].address if not entries[0].name else storage.normal(argument)).name
+    if not entries[0].name:
+        yield entries[0].address, last
+        return
+    prefix = unique(last, prefixes) + "/" if several else ""
+    below = {Path(entry.name): entry.address for entry in entries if not _is_own(entry.name)}
+    for path in sorted(without_sources(list(below)), key=lambda path: path.as_posix().split("/")):
+        yield below[path], prefix + path.as_posix()
+
+
+def _is_own(name: str) -> bool:
+    *folders, file = name.split("/")
+    return file.startswith(".") or any(part.startswith(".") or part.endswith(".work") for part in folders)
 
 
 def walk(root: Path, faults: list[Fault]) -> Iterator[Path]:
@@ -135,6 +160,8 @@ def identify(path: str, name: str) -> Source | Fault:
     """The Source for one file, or the Fault that says why it is none."""
     if path.startswith("hf:"):
         return Source(path, name, "hf")
+    if storage.is_address(path):
+        return _identify_object(path, name)
     try:
         status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):
@@ -145,27 +172,51 @@ def identify(path: str, name: str) -> Source | Fault:
             head = stream.read(HEAD)
     except OSError as error:
         return Fault(name, f"{type(error).__name__}: {error.strerror}")
+    return _told(Source(path, name, ""), head)
+
+
+def _identify_object(path: str, name: str) -> Source | Fault:
+    if storage.size(path) == 0:
+        return Fault(name, "the file is empty", "empty_file")
+    # A request for every object of a bucket takes its time: none where the name says enough.
+    if found := by_name(Source(path, name, ""), PurePosixPath(path).name):
+        return found
+    with storage.opened(path) as stream:
+        return _told(Source(path, name, ""), stream.read(HEAD))
+
+
+def _told(source: Source, head: bytes) -> Source | Fault:
+    name, path = source.name, source.path
     try:
-        source = with_format(Source(path, name, ""), Path(path).name, head)
+        found = with_format(source, PurePosixPath(path).name, head)
     except UNPACKING as error:
         return Fault(name, f"{type(error).__name__}: {error}")
-    if source is None:
+    if found is None:
         return Fault(name, "neither text nor a format that can be read", "unknown_type")
-    return source
+    return found
 
 
 def with_format(source: Source, filename: str, head: bytes) -> Source | None:
     """The Source with format and compression, told from its name and, where that says nothing, from its first bytes."""
-    extensions = [part.lower() for part in filename.split(".")[1:]]
-    last = extensions[-1] if extensions else ""
-    if extensions[-2:] in (["tar", "bz2"], ["tar", "xz"]):
+    if found := by_name(source, filename):
+        return found
+    return by_content(replace(source, compression=_endings(filename)[1]), head)
+
+
+def by_name(source: Source, filename: str) -> Source | None:
+    """The Source with format and compression where its name tells them."""
+    if filename.lower().endswith((".tar.bz2", ".tar.xz")):
         return replace(source, format="tar")
-    compression = COMPRESSED.get(last, "")
-    if compression and last != "tgz":
-        last = extensions[-2] if len(extensions) > 1 else ""
-    if last in BY_EXTENSION:
-        return replace(source, format=BY_EXTENSION[last], compression=compression)
-    return by_content(replace(source, compression=compression), head)
+    last, compression = _endings(filename)
+    return replace(source, format=BY_EXTENSION[last], compression=compression) if last in BY_EXTENSION else None
+
+
+def _endings(filename: str) -> tuple[str, str]:
+    """The extension that tells the format, and the compression."""
+    extensions = ["", *(part.lower() for part in filename.split(".")[1:])]
+    compression = COMPRESSED.get(extensions[-1], "")
+    squeezed = compression and extensions[-1] != "tgz"
+    return ("", *extensions)[-2 if squeezed else -1], compression
 
 
 def by_content(source: Source, head: bytes) -> Source | None:
@@ -190,15 +241,16 @@ def by_content(source: Source, head: bytes) -> Source | None:
 def split(source: Source, target_bytes: int) -> list[Source]:
     """Cut a Source into ranges of about `target_bytes` that can be read independently, in order.
 
-    Plain JSONL is cut by bytes (a range owns the lines that start in it), WARC by the bytes of its gzip members,
-    parquet by row groups; all else is one.
+    Plain JSONL is cut by bytes (a range owns the lines that start in it; rows are numbered over the whole file, so
+    that each range reads what stands before it: an object of a bucket is not cut), WARC by the bytes of its gzip
+    members, parquet by row groups; all else is one.
     """
     if source.format == "warc" and source.compression == "gz" and source.data is None:
-        stop = source.stop if source.stop >= 0 else Path(source.path).stat().st_size
+        stop = source.stop if source.stop >= 0 else storage.size(source.path)
         return ranges(source, [*range(source.start, stop, max(1, target_bytes)), stop])
     if source.data is not None or source.compression or source.start or source.stop != -1:
         return [source]
-    if source.format == "jsonl":
+    if source.format == "jsonl" and not storage.is_address(source.path):
         size = Path(source.path).stat().st_size
         return ranges(source, [*range(0, size, max(1, target_bytes)), size])
     if source.format == "parquet":
@@ -219,7 +271,11 @@ def row_group_bounds(path: str, target_bytes: int) -> list[int]:
     import pyarrow.parquet as pq
 
     try:
-        groups = pq.read_metadata(path)
+        if storage.is_address(path):
+            with storage.opened(path) as file:
+                groups = pq.read_metadata(file)
+        else:
+            groups = pq.read_metadata(path)
     except (OSError, pa.ArrowException):
         return []
     sizes = (groups.row_group(number).total_byte_size for number in range(groups.num_row_groups))

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import IO, Any, cast
 
+from datatools.io import storage
 from datatools.io.columns import SAMPLE, turns
 from datatools.io.encoding import decode
 from datatools.io.rows import Row, beginning, documents
@@ -186,5 +186,4 @@ def _seek(stream: IO[bytes], source: Source, start: int, stop: int) -> tuple[int
 def _identity(source: Source) -> tuple[str, int, int] | None:
     if source.data is not None or source.compression:  # nothing is saved where seeking means reading
         return None
-    status = Path(source.path).stat()
-    return source.path, status.st_size, status.st_mtime_ns
+    return source.path, storage.size(source.path), storage.changed(source.path)

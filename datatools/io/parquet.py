@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from datatools.io import storage
 from datatools.io.columns import SAMPLE, Roles, find_roles
 from datatools.io.rows import Row, documents
 from datatools.io.source import Fault, Note, Read, ReadOptions, Source
@@ -88,13 +88,13 @@ def read_batches(source: Source, options: ReadOptions) -> Iterator[Read | pa.Rec
 def _roles(file: pq.ParquetFile, source: Source, options: ReadOptions) -> Roles:
     if source.data is not None or source.compression:
         return find_roles(_first_rows(file, source), options)
-    return _roles_of(source.path, Path(source.path).stat().st_mtime_ns, options)
+    return _roles_of(source.path, storage.changed(source.path), options)
 
 
 @lru_cache(maxsize=8)
 def _roles_of(path: str, changed: int, options: ReadOptions) -> Roles:
     """The roles of a file's columns, kept for its other ranges; `changed` tells its versions apart."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(_whole(path)) as file:
         return find_roles(_first_rows(file, Source(path, path, "parquet")), options)
 
 
@@ -174,7 +174,11 @@ def replace_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.Rec
 
 def _bytes_of(source: Source) -> Any:
     whole = source.data is not None or source.compression
-    return io.BytesIO(source.read()) if whole else source.path
+    return io.BytesIO(source.read()) if whole else _whole(source.path)
+
+
+def _whole(path: str) -> Any:
+    return storage.opened(path) if storage.is_address(path) else path
 
 
 def _rows(file: pq.ParquetFile, groups: range, source: Source, size: int = BATCH) -> Iterator[Row | Fault]:

@@ -19,6 +19,7 @@ import zstandard
 
 from datatools.io.pieces import LONGEST_TEXT, pieces
 from datatools.io.source import Fault, Note, Read, ReadOptions, Source
+from datatools.io.storage import Unreachable
 from schemas.document import Document, document_id
 
 # Format → module with `read(source, options) -> Iterator[Read]`, imported when the first such file comes along.
@@ -136,7 +137,9 @@ def describe(error: Exception) -> str:
 
 
 def is_broken_input(error: Exception) -> bool:
-    """Whether a file is to blame for an exception, and not a mistake in our own code."""
+    """Whether a file is to blame for an exception, and not a mistake in our own code, or storage that is away."""
+    if isinstance(error, Unreachable):
+        return False
     if isinstance(error, BROKEN) or package(type(error).__module__) in PARSERS:
         return True
     return package(innermost_module(error.__traceback__)) in PARSERS

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, TypeAlias, cast
 
 import pyarrow as pa
 
+from datatools.io import storage
 from datatools.io.squeezed import watched
 from schemas.document import Document
 
@@ -23,7 +23,7 @@ class Source:
     `start` and `stop` count bytes for line files and WARC files (packed), row groups for parquet; `stop` −1 is the end.
     """
 
-    path: str  # where the bytes are: a file, or `hf:org/name`
+    path: str  # where the bytes are: a file, an address of object storage, or `hf:org/name`
     name: str  # what rows call it: relative to the input argument, `a.zip!member` inside an archive
     format: str  # key into datatools.io.read.READERS
     compression: str = ""  # "", "gz" or "zst"
@@ -33,7 +33,7 @@ class Source:
 
     def open(self) -> IO[bytes]:
         """A stream of the decompressed bytes, at their beginning whatever `start` says."""
-        raw = io.BytesIO(self.data) if self.data is not None else Path(self.path).open("rb")  # noqa: SIM115 the caller closes
+        raw = io.BytesIO(self.data) if self.data is not None else storage.opened(self.path)
         if self.compression == "gz":
             return watched(cast(IO[bytes], gzip.GzipFile(fileobj=raw)), self._packed())
         if self.compression == "zst":
@@ -42,7 +42,7 @@ class Source:
         return raw
 
     def _packed(self) -> int:
-        return len(self.data) if self.data is not None else Path(self.path).stat().st_size
+        return len(self.data) if self.data is not None else storage.size(self.path)
 
     def read(self) -> bytes:
         """All decompressed bytes. Raises ValueError where they are more than LARGEST."""
@@ -55,8 +55,10 @@ class Source:
 
     def beginning(self, size: int) -> bytes:
         """The first `size` decompressed bytes, or all where there are fewer."""
-        whole = self.data is None and not self.compression and Path(self.path).stat().st_size <= size
         with self.open() as stream:
+            whole = self.data is None and not self.compression and stream.seek(0, io.SEEK_END) <= size
+            if not self.compression:
+                stream.seek(0)
             return stream.read() if whole else stream.read(size)  # a sized read reserves the size
 
 

@@ -12,11 +12,11 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, cast
 
 import xxhash
 
+from datatools.io import storage
 from datatools.io.html import decoded_page, read_page
 from datatools.io.read import describe, is_broken_input
 from datatools.io.source import Fault, Read, ReadOptions, Source
@@ -61,7 +61,7 @@ def _records(source: Source) -> Iterator[Any]:
     from warcio.archiveiterator import ArchiveIterator
 
     if source.compression == "gz":
-        stream: IO[bytes] = io.BytesIO(source.data) if source.data is not None else Path(source.path).open("rb")  # noqa: SIM115 closed below
+        stream: IO[bytes] = io.BytesIO(source.data) if source.data is not None else storage.opened(source.path)
     else:
         stream = source.open()
     with stream:

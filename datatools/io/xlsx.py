@@ -21,7 +21,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Read]:
     """
     import openpyxl
 
-    stream = io.BytesIO(source.read()) if source.data is not None or source.compression else open(source.path, "rb")  # noqa: SIM115, PTH123
+    stream = io.BytesIO(source.read()) if source.data is not None or source.compression else source.open()
     with stream:
         book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
         sheets = [sheet for sheet in book.worksheets if _has_rows(sheet)]

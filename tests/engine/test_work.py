@@ -201,5 +201,5 @@ def test_a_folder_in_place_of_the_output_is_refused(tmp_path: Path) -> None:
 
 
 def test_object_storage_is_refused_with_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"s3:/.* object storage; .* a shared folder, or the bucket mounted"):
+    with pytest.raises(ValueError, match=r"s3://bucket.* only curate, .* a shared folder, or the bucket mounted"):
         work_path(Path("s3://bucket/corpus.parquet"))

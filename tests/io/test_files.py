@@ -154,6 +154,6 @@ def test_parquet_is_split_by_row_groups(tmp_path: Path) -> None:
     assert len(split(Source(str(tmp_path / "bad.parquet"), "bad", "parquet"), 1)) == 1
 
 
-def test_an_address_is_no_input() -> None:
-    with pytest.raises(ValueError, match="s3://bucket/pages: inputs are read from a file system"):
-        discover(["s3://bucket/pages"])
+def test_a_page_of_the_web_is_no_input() -> None:
+    with pytest.raises(ValueError, match=r"https://example.org/a.html: is not read from there; .* `datatools crawl`"):
+        discover(["https://example.org/a.html"])
