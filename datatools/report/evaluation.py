@@ -82,7 +82,10 @@ def _exams(runs: Mapping[str, Sequence[Row]]) -> tuple[list[Table], list[Bars]]:
         "run", "exam", "items", "accuracy", "not read", "right in every order", "leaked", "accuracy on leaked",
         "without leaked",
     )  # fmt: skip
-    note = "95 % intervals by bootstrap over items. What could not be read is wrong, and counted under “not read”."
+    note = (
+        "95 % intervals by bootstrap over items, Wilson's where all are right or all are wrong. What could not be read "
+        "is wrong, and counted under “not read”."
+    )
     tables = [Table("Accuracy", columns, tuple(whole), note)]
     tables += _differences(runs)
     bars = []
