@@ -101,6 +101,23 @@ def test_a_dry_run_says_what_models_cost(tmp_path: Path) -> None:
     assert ended.code == 0 and ended.summary["dry_run"]["cost"] > 0
 
 
+def test_a_dry_run_bounds_what_stands_behind_a_stage_that_only_leaves_out(tmp_path: Path) -> None:
+    asks = 'model = "m"\nbase-url = "http://127.0.0.1:9/v1"\nprice-in = 1.0\nprice-out = 2.0\n'
+    (path := tmp_path / "r.toml").write_text(
+        f'out = "{tmp_path}/o"\n[stages.corpus]\nverb = "curate"\ninput = "{books(tmp_path / "books")}"\n'
+        f'[stages.pairs]\nverb = "unify"\ninput = "{{corpus}}"\nno-curate = true\n{asks}'
+        f'[stages.more]\nverb = "prefer"\ninput = "{{pairs}}"\njudge-model = "j"\n{asks}',
+        encoding="utf-8",
+    )
+    ended = here("run", path, "--dry-run", "--json")
+    stages = ended.summary["dry_run"]["stages"]
+    assert stages["pairs"]["at_most"] and stages["pairs"]["cost"] > 0 and stages["pairs"]["seconds"] > 0
+    assert stages["more"]["cost"] is None and ended.summary["dry_run"]["cost"] is None
+    shown = here("run", path, "--dry-run").stdout
+    assert "as if corpus left nothing out" in shown and "known when pairs is done" in shown
+    assert ", and what more will cost" in shown and not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
