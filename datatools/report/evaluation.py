@@ -282,7 +282,7 @@ def _consultations(runs: Mapping[str, Sequence[Row]]) -> tuple[list[Table], list
     scores = {name: consult_scores(some) for name, some in runs.items()}
     rows = [(label, *(_mean(one[label]) for one in scores.values())) for label in (*AXES, "elicited", "turns")]
     flags = list(dict.fromkeys(flag for one in scores.values() for flag in one["flags"]))
-    rows += [(flag, *(one["flags"].get(flag, 0.0) for one in scores.values())) for flag in flags]
+    rows += [(flag, *(f"{100 * one['flags'].get(flag, 0.0):.1f} %" for one in scores.values())) for flag in flags]
     note = "Axes from 1 to 5; elicited: facts told ÷ facts that could be asked for; flags: share of the consultations."
     tables = [Table("Consultations", ("", *scores), tuple(rows), note)]
     for name, some in runs.items():
