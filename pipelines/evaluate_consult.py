@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from datatools.cases.personas import persona_of
 from datatools.cases.read import Free, Item, cases
-from datatools.checks.dialogue import check_dialogue, elicited
+from datatools.checks.dialogue import askable, check_dialogue, elicited
 from datatools.checks.drugs import lexicon_of_drugs
 from datatools.checks.medical import Knowledge
 from datatools.clean.language import language as language_of
@@ -38,16 +38,17 @@ from pipelines.evaluating import SELF, UNREADABLE, evaluated
 from pipelines.inputs import nothing_readable, sources_of
 from pipelines.leaks import digest_of
 from prompts.load import Prompt, load
-from schemas.case import ON_ASKING, VOLUNTEERED
+from schemas.case import VOLUNTEERED
 from schemas.evaluated import EVALUATED_CONSULT
 
 NEED = "evaluate consult needs a model to play the clinician: add --model NAME --base-url URL"
-VERSION = 1
+VERSION = 2
 TURN_TOKENS, VERDICT_TOKENS = 80.0, 100.0  # of replies; assumed
-# What says something of the clinician; the other checks of dialogues are about the patient or the record.
+# What says something of the clinician; the other checks of dialogues are about the patient or the record. A drug or a
+# dose that the record does not name is no fault: the model has not seen the record, and treats.
 CLINICIAN = (
-    *("no_question_before_advice", "red_flag_without_advice", "dose_out_of_range", "unsupported_entity"),
-    *("number_not_in_source", "repeated_question", "role_leak", "wrong_language", "repetition", "truncated"),
+    *("no_question_before_advice", "red_flag_without_advice", "dose_out_of_range", "repeated_question"),
+    *("role_leak", "wrong_language", "repetition", "truncated"),
 )
 
 
@@ -230,14 +231,14 @@ class Clinic:
     def _row(self, talk: Talk, ratings: Ratings) -> dict[str, Any]:
         case, messages = talk.case, talk.messages
         (_, flags), measured = check_dialogue(messages, case, self._knowledge, language=talk.language)
-        askable, told = case.layer(ON_ASKING), elicited(messages, case)
+        facts, told = askable(case), elicited(messages, case)
         return {
             "id": case.id,
             "messages": messages,
             **{axis: float(getattr(ratings, axis)) for axis in AXES},
             "reason": ratings.reason,
-            "elicited": len(told) / len(askable) if askable else None,
-            "facts_askable": len(askable),
+            "elicited": len(told) / len(facts) if facts else None,
+            "facts_askable": len(facts),
             "facts_elicited": len(told),
             "questions_before_advice": measured["questions_before_advice"],
             "flags": [flag for flag in flags if flag in CLINICIAN or flag.startswith("incompatible")],

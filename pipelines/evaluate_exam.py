@@ -9,7 +9,7 @@ import math
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ from schemas.evaluated import EVALUATED_EXAM
 NEED = "evaluate exam needs a model to ask: add --model NAME --base-url URL, or --model transformers:PATH"
 VERSION = 1
 SCORINGS = {"stated": 150.0, "schema": 12.0, "logprobs": 1.0}  # with tokens of a reply, assumed
-TOP = 20  # first tokens that an endpoint is asked for: no public one gives more
+TOP, FEW = 20, 5  # first tokens that an endpoint is asked for: no public one gives more, and some no more than five
 _OF_OTHERS = re.compile(
     r"以上|上述|前述|其余|均|都(?:是|不|对)|all of|none of|both of|\babove\b|\bneither\b", re.IGNORECASE
 )
@@ -234,15 +234,27 @@ class Examiner:
             if not refuses(outcome):
                 return outcome
             runner.endpoint.refused.add("response_format")
-        outcome = await runner.ask(request)
-        if self._settings.scoring == "logprobs" and (
-            outcome.logprobs is None
-            if isinstance(outcome, Reply)
-            else outcome.kind in ("truncated", "empty") or "logprobs" in outcome.message
-        ):
+        if self._settings.scoring == "logprobs":
+            return await self._first_token(runner, request)
+        return await runner.ask(request)
+
+    async def _first_token(self, runner: Runner, request: Request) -> Reply | Failure:
+        """A reply with log-probabilities, or a failure not for want of them. ValueError where the endpoint has none."""
+        few = replace(request, top_logprobs=FEW)
+        outcome = await runner.ask(few if "top_logprobs" in runner.endpoint.refused else request)
+        if isinstance(outcome, Failure) and "top_logprobs" in outcome.message:
+            runner.endpoint.refused.add("top_logprobs")
+            outcome = await runner.ask(few)
+        said = ""
+        if isinstance(outcome, Failure):
+            said = f" ({outcome.message})" if "logprobs" in outcome.message else ""
+            none = bool(said) or outcome.kind in ("truncated", "empty")
+        else:
+            none = outcome.logprobs is None
+        if none:
             raise ValueError(
                 f"--scoring logprobs: {runner.endpoint.base_url} gives no log-probabilities for "
-                f"{self._settings.model}; take --scoring stated, or --model transformers:PATH"
+                f"{self._settings.model}{said}; take --scoring stated, or --model transformers:PATH"
             )
         return outcome
 

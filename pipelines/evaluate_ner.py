@@ -33,7 +33,7 @@ NEED = (
     "evaluate ner needs a model to ask (--model NAME --base-url URL, or --model transformers:PATH), or what one said "
     "elsewhere: --predictions FILE"
 )
-VERSION = 1
+VERSION = 2
 REPLY_TOKENS = 300.0  # assumed
 
 
@@ -76,7 +76,7 @@ def evaluate_ner(inputs: Sequence[str], out: Path, settings: NerSettings, run: A
         "inputs": {"texts": digest_of(inputs)},
     }  # fmt: skip
     progress.say(f"evaluate ner: {len(texts):,} texts, {len(reader.types)} types, marked by {settings.model} → {out}")
-    columns = ("source", "entities", "predicted", "method", "missing")
+    columns = ("source", "text", "entities", "predicted", "method", "missing")
     return evaluated(
         summary, lambda: iter(texts), reader.made, reader.foreseen, [model], description, out, EVALUATED_NER, run,
         progress, scored, columns=columns, total=len(texts),

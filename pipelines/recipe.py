@@ -20,6 +20,7 @@ from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines.recipe_child import ran
 from pipelines.recipe_digest import digest
+from pipelines.recipe_estimate import price_of
 from pipelines.recipe_file import Recipe, Stage, Verb, read_recipe
 
 DONE_WITH_FAILURES = 3
@@ -148,9 +149,10 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _planned(recipe: Recipe, stages: Sequence[Stage], summary: RecipeSummary) -> None:
-    """What a run would do, stage by stage; jobs that ask models say what they cost where their inputs are there."""
+    """What a run would do, stage by stage; jobs that ask models say what they cost, at most where they wait."""
     state, anew = _state(recipe), set[str]()
-    lines, cost, unknown = [], 0.0, False
+    lines: list[str] = []
+    costs: dict[str, float | None] = {}
     found: dict[str, Any] = {}
     for stage in stages:
         plan = _plan(recipe, stage, state, anew)
@@ -159,30 +161,23 @@ def _planned(recipe: Recipe, stages: Sequence[Stage], summary: RecipeSummary) ->
         if plan.why:
             anew.add(stage.name)
             if stage.asks_models:
-                price, told = _priced(recipe, plan)
-                line += f"; {told}"
-                cost, unknown = cost + (price or 0.0), unknown or price is None
-                found[stage.name]["cost"] = price
+                priced = price_of(recipe, stage, anew)
+                line += f"; {priced.told}"
+                costs[stage.name] = priced.cost
+                found[stage.name] |= {"cost": priced.cost, "seconds": priced.seconds, "at_most": priced.at_most}
+            elif (seconds := state.get(stage.name, {}).get("seconds")) is not None:
+                line += f"; took {seconds:,.0f} s before"
+                found[stage.name]["seconds"] = seconds
             line += f"\n      {' '.join(stage.shown(recipe))}"
         lines.append(line)
-    spent = f"cost {cost:.4f}" + (" and what is not known yet" if unknown else "")
+    known = sum(cost for cost in costs.values() if cost is not None)
+    at_most = "at most " if any(one.get("at_most") for one in found.values()) else ""
+    unknown = [name for name, cost in costs.items() if cost is None]
+    spent = f"cost {at_most}{known:.4f}" + (f", and what {', '.join(unknown)} will cost" if unknown else "")
     lines.append(f"  {len(anew)} of {len(stages)} stages would run; {spent}; nothing was done")
     summary.estimate = lines
     summary.notes = lines
-    summary.dry_run = {"stages": found, "cost": None if unknown else round(cost, 6), "would_run": sorted(anew)}
-
-
-def _priced(recipe: Recipe, plan: Plan) -> tuple[float | None, str]:
-    if plan.waits_for:
-        return None, f"price and time are known when {', '.join(plan.waits_for)} is done"
-    ended = ran([*plan.stage.command(recipe), "--dry-run"], as_json=True, silent=True)
-    if ended.code or not ended.summary.get("dry_run"):
-        return None, f"no estimate ({ended.said})"
-    lane = ended.summary["dry_run"].get("lanes", {}).get("sync", {})
-    calls = ended.summary["dry_run"].get("calls", 0)
-    price = lane.get("cost")
-    shown = "price not known" if price is None else f"cost {price:.4f}"
-    return price, f"{calls:,} calls, {shown}, about {lane.get('seconds', 0):,.0f} s"
+    summary.dry_run = {"stages": found, "cost": None if unknown else round(known, 6), "would_run": sorted(anew)}
 
 
 def _lines(summary: RecipeSummary, stages: Sequence[Stage]) -> list[str]:

@@ -15,6 +15,8 @@ from datatools.report.page import page
 from datatools.report.summary import Summary
 from pipelines.rewritten import rewritten
 
+IN_TABLES = ("source", "flags")  # columns of an evaluation that its own tables count
+
 
 @dataclass
 class ReportSummary(Summary):
@@ -48,7 +50,10 @@ def report(path: Path, out: Path, *beside: Path) -> Summary:
     if is_evaluation(path):
         tables, bars = evaluation_tables(paths)
         facts = replace(facts, name=" beside ".join(one.name for one in paths), tables=tables, bars=bars, samples=())
-        facts = replace(facts, counts={name: found for name, found in facts.counts.items() if name != "source"})
+        facts = replace(facts, counts={k: v for k, v in facts.counts.items() if k not in IN_TABLES})
+        if beside:
+            told = f"Rows, tokens, settings and inputs are those of {path.name}; the scores are of all."
+            facts = replace(facts, notes=(*facts.notes, told))
     text = page(facts)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from datatools.checks.check import Checked
@@ -63,6 +64,8 @@ _ADVICE = re.compile(
     re.IGNORECASE,
 )
 _HEDGE = re.compile(r"考虑|可能|待查|待排|[?？]|首先|伴有?|急性期|术后|复查|初步|诊断|疑似|\d+[.、]")
+_DENIES = re.compile(r"无|没|未|不|否|\b(?:no|not|none|never)\b|n't", re.IGNORECASE)
+_THANKS = re.compile(r"谢谢|感谢|费心|不胜感激|\bthank")
 _SPLIT = re.compile(r"[，,；;。、\s/+()（）]+")
 _DOSE_UNIT = re.compile(r"(?:^| )(?:mg|μg|g|ml|iu|片|粒|丸|滴|支|袋|枚|钱|两|剂|匙)\b|mg/|次/|/天")
 
@@ -137,11 +140,32 @@ def revealed_early(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:
     return early
 
 
+def askable(case: Case) -> list[str]:
+    """Facts of the layer on_asking that a clinician can ask for: no question of the patient, no word of thanks."""
+    return [fact for fact in case.layer(ON_ASKING) if not _ASKS.search(fact) and not _THANKS.search(fact)]
+
+
 def elicited(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:
-    """Facts of the layer on_asking that the patient told, beside what is told unasked."""
+    """Facts of `askable` that the patient told, beside what is told unasked.
+
+    What a record denies (过敏史：无) has no words of its own: it was told where the clinician asked for it and the
+    answer denies something.
+    """
     patient = "\n".join(turn["content"] for turn in turns if turn["role"] == "user")
     unasked = "\n".join(case.layer(VOLUNTEERED))
-    return [fact for fact in case.layer(ON_ASKING) if _told(fact, patient, unasked)]
+    return [fact for fact in askable(case) if _told(fact, patient, unasked) or _denied(fact, turns)]
+
+
+def _denied(fact: str, turns: Sequence[Mapping[str, str]]) -> bool:
+    pattern = next((pattern for name, pattern in _ASKED.items() if fact.startswith(name)), "")
+    if not pattern or not _DENIES.match(_content(fact).strip()):
+        return False
+    return any(
+        question["role"] == "assistant"
+        and any(re.search(pattern, one, re.IGNORECASE) for one in _sentences(question["content"]) if _ASKS.search(one))
+        and _DENIES.search(answer["content"]) is not None
+        for question, answer in pairwise(turns)
+    )
 
 
 def diagnosis_said(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:

@@ -1,14 +1,15 @@
 """Annotated entities: CCKS-2019, CMeEE and BIO files in, spans out; and how well predicted spans match them.
 
 Strict: the same characters and the same type. Relaxed, as CCKS-2019 has it: the same type and a character in common.
-Entities may lie within one another; each counts for itself.
+Entities may lie within one another; each counts for itself. Replies of models give words without places: there an
+entity is its words and its type, once a text, as PromptCBLUE scores CMeEE.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,19 +180,27 @@ def _id(text: str) -> str:
     return xxhash.xxh3_128_hexdigest(text.encode("utf-8", "replace"))
 
 
-COUNTS = 5  # strict hits, predicted, annotated, predicted that overlap, annotated that are overlapped
+Key = Callable[[Entity], Hashable]
 
 
-def counted(gold: Sequence[Entity], predicted: Sequence[Entity]) -> list[int]:
-    """What precision and recall of one text are made from, in the order of COUNTS."""
-    right, made = set(gold), set(predicted)
+def counted(gold: Sequence[Entity], predicted: Sequence[Entity], key: Key = lambda one: one) -> list[int]:
+    """What precision and recall of one text are made from, of entities that are the same where `key` is.
+
+    Strict hits, predicted, annotated, predicted that overlap an annotated one, annotated that are overlapped.
+    """
+    right, made = {key(one) for one in gold}, {key(one) for one in predicted}
     return [
         len(right & made),
         len(made),
         len(right),
-        sum(any(_overlap(one, other) for other in right) for one in made),
-        sum(any(_overlap(one, other) for other in made) for one in right),
+        len({key(one) for one in predicted if key(one) in right or any(_overlap(one, other) for other in gold)}),
+        len({key(one) for one in gold if key(one) in made or any(_overlap(one, other) for other in predicted)}),
     ]
+
+
+def by_words(text: str) -> Key:
+    """Entities of a text told apart by their words and type alone; CCKS-2019 annotates a space here and there."""
+    return lambda one: (text[one.start : one.end].strip(), one.type)
 
 
 def _overlap(one: Entity, other: Entity) -> bool:
@@ -210,7 +219,9 @@ def nested(entities: Sequence[Entity]) -> list[Entity]:
 def ner_scores(rows: Iterable[Mapping[str, Any]], seed: int = 0) -> dict[str, dict[str, Any]]:
     """By file: `strict` and `relaxed` precision, recall and F1 with its interval, by `types`, and `nested` recall.
 
-    Texts are drawn anew for the intervals, not entities: those of one text go together. F1 over all entities (micro).
+    `by` says what is counted: `places` of predictions with offsets, `words` of replies without; the other count is
+    there too, as `strict_by_places` or `strict_by_words`, so that the two can be compared. Texts are drawn anew for the
+    intervals, not entities: those of one text go together. F1 over all entities (micro).
     """
     by_file: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -219,25 +230,17 @@ def ner_scores(rows: Iterable[Mapping[str, Any]], seed: int = 0) -> dict[str, di
 
 
 def _scored(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
-    pairs = [(_spans(row["entities"]), _spans(row["predicted"])) for row in rows]
-    found = both(np.array([counted(*pair) for pair in pairs], np.float64), seed)
-    kinds = sorted({one.type for gold, made in pairs for one in (*gold, *made)})
-    found["types"] = {
-        kind: both(
-            np.array(
-                [
-                    counted([e for e in gold if e.type == kind], [e for e in made if e.type == kind])
-                    for gold, made in pairs
-                ],
-                np.float64,
-            ),
-            seed,
-        )
-        for kind in kinds
-    }
-    inner = [(nested(gold), made) for gold, made in pairs]
-    count = sum(len(gold) for gold, _ in inner)
-    hit = sum(len(set(gold) & set(made)) for gold, made in inner)
+    placed = all(row["method"] in PLACED for row in rows if row["method"] in READ)
+    by, other = ("places", "words") if placed else ("words", "places")
+    found = _of_all(rows, by, seed)
+    found["by"] = by
+    found[f"strict_by_{other}"] = _of_all(rows, other, seed)["strict"]
+    kinds = sorted({one["type"] for row in rows for one in (*row["entities"], *row["predicted"])})
+    found["types"] = {kind: both(_counts(rows, by, kind), seed) for kind in kinds}
+    keys = [_key(row, by) for row in rows]
+    inner = [{key(one) for one in nested(_spans(row["entities"]))} for key, row in zip(keys, rows, strict=True)]
+    made = [{key(one) for one in _spans(row["predicted"])} for key, row in zip(keys, rows, strict=True)]
+    count, hit = sum(map(len, inner)), sum(len(a & b) for a, b in zip(inner, made, strict=True))
     found["nested"] = {"n": count, "recall": round(hit / count, 6) if count else None}
     found |= {"n": len(rows), "unparsed": sum(row["method"] not in READ for row in rows)}
     found["missing"] = sum(row["missing"] for row in rows)
@@ -245,7 +248,30 @@ def _scored(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
     return found
 
 
-READ = frozenset(("json", "lines", "given"))
+def _of_all(rows: Sequence[Mapping[str, Any]], by: str, seed: int) -> dict[str, Any]:
+    """Of all types together; what a reply names that is not in the text was predicted, and is wrong."""
+    counts = _counts(rows, by)
+    counts[:, 1] += [row["missing"] for row in rows]
+    return both(counts, seed)
+
+
+def _counts(rows: Sequence[Mapping[str, Any]], by: str, kind: str | None = None) -> F64:
+    """A row a text, of entities of one type or of all."""
+    found = []
+    for row in rows:
+        gold, made = (
+            [one for one in _spans(row[name]) if kind in (None, one.type)] for name in ("entities", "predicted")
+        )
+        found.append(counted(gold, made, _key(row, by)))
+    return np.array(found, np.float64)
+
+
+def _key(row: Mapping[str, Any], by: str) -> Key:
+    return by_words(row["text"]) if by == "words" else lambda one: one
+
+
+PLACED = frozenset(("given", "spans"))  # ways of reading that give places
+READ = PLACED | {"json", "lines"}
 
 
 def both(counts: F64, seed: int) -> dict[str, Any]:
@@ -288,6 +314,13 @@ def ner_lines(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for label, one in (("all", score), *score["types"].items()):
             shown = "; ".join(f"{kind} {_line(one[kind])}" for kind in ("strict", "relaxed"))
             lines.append(f"    {label}: {shown}")
+        if score["by"] == "words":
+            lines.append(
+                "    counted by words, once a text: replies give no places; strict at every place of the words "
+                f"{_line(score['strict_by_places'])}"
+            )
+        if score["missing"]:
+            lines.append(f"    not in the text, or of no type that was asked for: {score['missing']:,}")
         if score["nested"]["n"]:
             lines.append(f"    within another: {score['nested']['n']:,}, recall {_percent(score['nested']['recall'])}")
     return lines

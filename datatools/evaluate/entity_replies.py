@@ -18,10 +18,12 @@ _PARTS = re.compile(r"\s*[、，,;；|/\t]\s*")
 _BEHIND = re.compile(
     r"(?P<words>.+?)\s*(?:[（(\[【](?P<kind>[^（）()\[\]【】]+)[)）\]】]|\s*(?:[:：\t|]|->|→|——?)\s*(?P<other>.+))$"
 )
+_WHOLE = re.compile(r"(?P<words>.+)[（(\[【](?P<kind>[^（）()\[\]【】]+)[)）\]】]")
 
 
 class Read(NamedTuple):
-    """Spans, how they were read (json, lines, none), and how many had no place in the text or no known type."""
+    """Spans, how they were read (json, lines, none; spans where each came with its place), and how many were not to
+    be found in the text or of no known type."""
 
     entities: tuple[Entity, ...]
     method: str
@@ -43,7 +45,7 @@ def read_entities(reply: str, text: str, types: Mapping[str, str]) -> Read:
     found = _of_json(body)
     method = "json"
     if found is None:
-        found, method = list(_of_lines(body, names)), "lines"
+        found, method = list(_of_lines(body, text, names)), "lines"
         if not found and not _NOTHING.fullmatch(body.strip()):
             return Read((), "none")
     return _placed(found, text, names, method)
@@ -90,10 +92,14 @@ def _of_value(value: Any) -> Iterator[tuple[str, str, int]]:
                     yield words, kind, -1
 
 
-def _of_lines(body: str, names: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
+def _of_lines(body: str, text: str, names: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
     """`类型：词、词`, `词（类型）` and `词：类型`, one a line."""
     for line in body.split("\n"):
         bare = _BULLET.sub("", line).strip().strip("*。.")
+        whole = _WHOLE.fullmatch(bare)  # the words of an entity may hold commas and colons: 腺癌，分型：肠型（疾病）
+        if whole and _bare(whole["kind"]) in names and whole["words"].strip() in text:
+            yield whole["words"].strip(), whole["kind"], -1
+            continue
         head, mark, rest = bare.partition("：") if "：" in bare else bare.partition(":")
         if mark and _bare(head) in names:
             words = rest.strip().strip("。.")
@@ -115,7 +121,7 @@ def _placed(found: Sequence[tuple[str, str, int]], text: str, names: Mapping[str
     """Every place of the words is an entity, save those within a longer one of the reply where they stand alone too."""
     known = [(words.strip(), names.get(_bare(kind), ""), start) for words, kind, start in found]
     spans: set[Entity] = set()
-    missing = 0
+    missing, guessed = 0, False
     longer = {words for words, kind, _ in known if kind}
     covered = [(at, at + len(words)) for words in longer for at in _places(words, text)]
     for words, kind, start in dict.fromkeys(known):
@@ -124,11 +130,12 @@ def _placed(found: Sequence[tuple[str, str, int]], text: str, names: Mapping[str
             continue
         places = list(_places(words, text)) if kind else []
         missing += not places
+        guessed = guessed or bool(places)
         alone = [
             at for at in places if not any(a <= at and at + len(words) <= b and b - a > len(words) for a, b in covered)
         ]
         spans.update(Entity(at, at + len(words), kind) for at in alone or places)
-    return Read(tuple(sorted(spans)), method, missing)
+    return Read(tuple(sorted(spans)), method if guessed or not spans else "spans", missing)
 
 
 def _places(words: str, text: str) -> Iterator[int]:

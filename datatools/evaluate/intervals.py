@@ -1,8 +1,13 @@
-"""95 % intervals by the percentile bootstrap: seeded, so that the same rows give the same figures."""
+"""95 % intervals by the percentile bootstrap: seeded, so that the same rows give the same figures.
+
+Where all of a group is right, or all wrong, every resample is the same and the bootstrap has no width; there the
+interval is Wilson's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +43,20 @@ def mean_interval(values: npt.ArrayLike, seed: int = 0) -> Interval:
     """
     column = np.asarray(values, np.float64).reshape(-1, 1)
     return interval(np.hstack([column, np.ones_like(column)]), lambda sums: sums[:, 0] / sums[:, 1], seed)
+
+
+def share_interval(values: npt.ArrayLike, seed: int = 0) -> Interval:
+    """The mean of values from 0 to 1 with its interval: Wilson's (1927) where all are 0 or all are 1; NaN of none.
+
+    >>> str(share_interval([1, 1, 1])), str(share_interval([0] * 20))
+    ('100.0 % [43.9, 100.0]', '0.0 % [0.0, 16.1]')
+    """
+    column = np.asarray(values, np.float64)
+    n = column.size
+    if not n or 0 < column.mean() < 1:
+        return mean_interval(column, seed)
+    square = NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2
+    return Interval(1.0, n / (n + square), 1.0) if column[0] else Interval(0.0, 0.0, square / (n + square))
 
 
 def interval(values: F64, statistic: Callable[[F64], F64], seed: int = 0) -> Interval:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from datatools.evaluate.intervals import mean_interval
+from datatools.evaluate.intervals import mean_interval, share_interval
 from datatools.evaluate.scores import stated
 
 WIN, TIE, LOSS = "win", "tie", "loss"
@@ -39,10 +39,10 @@ def pairwise_scores(rows: Iterable[Row], seed: int = 0) -> dict[str, Any]:
     n = len(verdicts)
     found: dict[str, Any] = {}
     for name in (WIN, TIE, LOSS):
-        one = stated(mean_interval([verdict == name for verdict in verdicts], seed), name)
+        one = stated(share_interval([verdict == name for verdict in verdicts], seed), name)
         found[name] = one[name]
         found[f"{name}_interval"] = [one["low"], one["high"]]
-    worth = stated(mean_interval([{WIN: 1.0, TIE: 0.5, LOSS: 0.0}[verdict] for verdict in verdicts], seed), "score")
+    worth = stated(share_interval([{WIN: 1.0, TIE: 0.5, LOSS: 0.0}[verdict] for verdict in verdicts], seed), "score")
     found |= {**worth, "n": n, "broken": len(rows) - n}
     orders = [(row["first"], row["second"]) for row in rows if row["verdict"] and row["first"]]
     firsts = [first == WIN for first, _ in orders] + [second == LOSS for _, second in orders]
@@ -55,7 +55,7 @@ def pairwise_scores(rows: Iterable[Row], seed: int = 0) -> dict[str, Any]:
         "n": len(orders),
     }
     again = [row["first"] == row["again"] for row in rows if row["again"] and row["first"]]
-    found["self_agreement"] = {**stated(mean_interval(again, seed), "share"), "n": len(again)}
+    found["self_agreement"] = {**stated(share_interval(again, seed), "share"), "n": len(again)}
     found["axes"] = _axes(rows)
     return found
 

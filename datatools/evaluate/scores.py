@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from datatools.evaluate.answers import ALONE, LOGPROBS, SCHEMA, STATED, WORDS
-from datatools.evaluate.intervals import Interval, mean_interval
+from datatools.evaluate.intervals import Interval, share_interval
 
 READ = frozenset((SCHEMA, STATED, ALONE, WORDS, LOGPROBS))  # methods that told a choice
 EXAM_COLUMNS = ("id", "exam", "subject", "type", "correct", "method", "leaked", "shuffle")
@@ -35,7 +35,7 @@ def _exam(rows: Sequence[Row], seed: int) -> dict[str, Any]:
     if any(row["shuffle"] for row in rows):
         shown_often = [some for some in orders.values() if len(some) > 1]
         right = [all(row["correct"] for row in some) for some in shown_often]
-        found["consistent"] = _stated(mean_interval(right, seed), len(right), name="share")
+        found["consistent"] = _stated(share_interval(right, seed), len(right), name="share")
     if any(row["leaked"] is not None for row in rows):
         found["leaked"] = accuracy([row for row in rows if row["leaked"]], seed)
         found["without_leaked"] = accuracy([row for row in rows if not row["leaked"]], seed)
@@ -48,7 +48,7 @@ def accuracy(rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
     items = grouped(rows, "id").values()
     means = [sum(row["correct"] for row in some) / len(some) for some in items]
     unread = sum(row["method"] not in READ for row in rows)
-    return {**_stated(mean_interval(means, seed), len(means)), "unparsed": unread}
+    return {**_stated(share_interval(means, seed), len(means)), "unparsed": unread}
 
 
 def grouped(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:

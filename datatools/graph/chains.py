@@ -138,18 +138,24 @@ class Chains:
         yield question_of("chain", signs, asked, answer, [cause, signs])
 
     def _symptom_to_mechanism(self, symptom: str, drawn: random.Random) -> Iterator[Question]:
-        """Symptom → where → mechanism → ailments."""
+        """Symptom → where → syndromes and mechanisms it speaks for (a graph tells 肾虚 and 气逆 alike) → ailments."""
         places, signs = self._every("symptom_place", symptom), self._every("symptom_mechanism", symptom)
         cause, seen = self._one("symptom_cause", symptom), self._every("symptom_seen", symptom)
-        steps = [("病位", places), ("病机", signs), ("病因病机", [cause] if cause else []), ("常见于", seen)]
-        told = [(label, found) for label, found in steps if found]
+        steps = [
+            ("病位", "病位", places),
+            ("所提示的证候或病机", "多提示", signs),
+            ("病因病机", "病因病机", [cause] if cause else []),
+            ("常见病证", "常见于", seen),
+        ]
+        told = [(label, found) for _, label, found in steps if found]
         if len(told) < 2:
             return
-        labels = "、".join(label.replace("常见于", "常见病证") for label, _ in told)
+        wanted = [asked_for for asked_for, _, found in steps if found]
+        labels = f"{'、'.join(wanted[:-1])}及{wanted[-1]}"
         asked = drawn.choice(
             (
                 f"症见{symptom}，请依次说明其{labels}。",
-                f"辨证时见到{symptom}，试从{labels}几个方面分析。",
+                f"辨证时见到{symptom}，试分析其{labels}。",
                 f"怎样由{symptom}推求{labels}？",
             )
         )

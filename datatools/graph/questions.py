@@ -22,7 +22,7 @@ from datatools.graph.question import Question, core_of, draw, gives_away, is_in_
 from datatools.graph.unlike import Unlike, same_type
 
 TASKS = ("cloze", "choice", "true_false", "matching", "chain")
-VERSION = 2
+VERSION = 3
 _LETTERS = "ABCDEFGH"
 _TRIES = 80  # draws for a distractor before a question is given up
 _LONGEST_OPTION = 70

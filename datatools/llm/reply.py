@@ -91,16 +91,24 @@ def parse(raw: bytes | Body | None, secret: str = "") -> Reply | Failure:
 def _logprobs(choice: Body) -> tuple[tuple[str, float], ...] | None:
     """Tokens and their log-probabilities at the first place of the reply; None where the endpoint gives none."""
     found = choice.get("logprobs")
-    places = found.get("content") if isinstance(found, Mapping) else None
-    first = places[0] if isinstance(places, list) and places else None
-    tokens = first.get("top_logprobs") if isinstance(first, Mapping) else None
-    if not isinstance(tokens, list) or not tokens:
+    if not isinstance(found, Mapping):
         return None
-    return tuple(
-        (str(one["token"]), float(one["logprob"]))
-        for one in tokens
-        if isinstance(one, Mapping) and "token" in one and isinstance(one.get("logprob"), int | float)
-    )
+    first, older = (_first(found.get(name)) for name in ("content", "top_logprobs"))
+    if isinstance(first, Mapping):
+        listed = first.get("top_logprobs") or [first]
+        pairs = [(one.get("token"), one.get("logprob")) for one in listed if isinstance(one, Mapping)]
+    elif isinstance(older, Mapping):  # the form of /completions, which some servers give to chats too
+        pairs = list(older.items())
+    else:
+        return None
+    told = [
+        (token, float(value)) for token, value in pairs if isinstance(token, str) and isinstance(value, int | float)
+    ]
+    return tuple(told) or None
+
+
+def _first(places: Any) -> Any:
+    return places[0] if isinstance(places, list) and places else None
 
 
 def plain_text(text: str) -> str:

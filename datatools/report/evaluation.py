@@ -20,6 +20,10 @@ from schemas.fields import name_of
 
 KINDS = ("evaluated_exam/1", "evaluated_ner/1", "evaluated_text/1", "evaluated_pairwise/1", "evaluated_consult/1")
 WORST = 40  # items that are shown
+NER_NOTE = (
+    "Micro-averaged; intervals over texts. By places: the same characters. By words: the same words, once a text, as "
+    "replies give no places."
+)
 EXCERPT = 300  # characters of a reply
 
 Row = Mapping[str, Any]
@@ -78,7 +82,10 @@ def _exams(runs: Mapping[str, Sequence[Row]]) -> tuple[list[Table], list[Bars]]:
         "run", "exam", "items", "accuracy", "not read", "right in every order", "leaked", "accuracy on leaked",
         "without leaked",
     )  # fmt: skip
-    note = "95 % intervals by bootstrap over items. What could not be read is wrong, and counted under “not read”."
+    note = (
+        "95 % intervals by bootstrap over items, Wilson's where all are right or all are wrong. What could not be read "
+        "is wrong, and counted under “not read”."
+    )
     tables = [Table("Accuracy", columns, tuple(whole), note)]
     tables += _differences(runs)
     bars = []
@@ -190,25 +197,26 @@ def _ner(runs: Mapping[str, Sequence[Row]]) -> tuple[list[Table], list[Bars]]:
                 strict, relaxed = one["strict"], one["relaxed"]
                 rows.append(
                     (
-                        name, file, label, one["entities"], one["predicted"], strict["precision"], strict["recall"],
-                        _bounded(strict, "f1"), _bounded(relaxed, "f1"), score["unparsed"] if label == "all" else None,
+                        name, file, label, score["by"], one["entities"], one["predicted"], strict["precision"],
+                        strict["recall"], _bounded(strict, "f1"), _bounded(relaxed, "f1"),
+                        score["unparsed"] if label == "all" else None,
                     )
                 )  # fmt: skip
     columns = (
-        "run", "file", "type", "annotated", "predicted", "precision", "recall", "F1 strict", "F1 relaxed", "not read",
+        "run", "file", "type", "counted by", "annotated", "predicted", "precision", "recall",
+        "F1 strict", "F1 relaxed", "not read",
     )  # fmt: skip
     worst = []
     for name, some in runs.items():
         for row in some:
-            gold = {(one["start"], one["end"], one["type"]) for one in row["entities"]}
-            made = {(one["start"], one["end"], one["type"]) for one in row["predicted"]}
+            gold, made = ({(one["text"].strip(), one["type"]) for one in row[key]} for key in ("entities", "predicted"))
             worst.append((len(gold ^ made), name, row))
     worst.sort(key=lambda one: -one[0])
     lists = tuple(
         (name, row["text"], _listed(row["entities"]), _listed(row["predicted"])) for _, name, row in worst[:15]
     )
     shown_worst = Table("Texts with the most mistakes", ("run", "text", "annotated", "predicted"), lists, folded=True)
-    return [Table("Entities", columns, tuple(rows), "Micro-averaged; intervals over texts."), shown_worst], []
+    return [Table("Entities", columns, tuple(rows), NER_NOTE), shown_worst], []
 
 
 def _listed(entities: Sequence[Row]) -> str:
@@ -274,7 +282,7 @@ def _consultations(runs: Mapping[str, Sequence[Row]]) -> tuple[list[Table], list
     scores = {name: consult_scores(some) for name, some in runs.items()}
     rows = [(label, *(_mean(one[label]) for one in scores.values())) for label in (*AXES, "elicited", "turns")]
     flags = list(dict.fromkeys(flag for one in scores.values() for flag in one["flags"]))
-    rows += [(flag, *(one["flags"].get(flag, 0.0) for one in scores.values())) for flag in flags]
+    rows += [(flag, *(f"{100 * one['flags'].get(flag, 0.0):.1f} %" for one in scores.values())) for flag in flags]
     note = "Axes from 1 to 5; elicited: facts told ÷ facts that could be asked for; flags: share of the consultations."
     tables = [Table("Consultations", ("", *scores), tuple(rows), note)]
     for name, some in runs.items():

@@ -144,6 +144,19 @@ class Table:
     note: str = ""
     folded: bool = False
 
+    def shown(self) -> list[tuple[int, str, bool]]:
+        """Place, name and whether it holds numbers, of each column that says anything.
+
+        >>> Table("", ("run", "items", "leaked"), (("base", 16, None),)).shown()
+        [(0, 'run', False), (1, 'items', True)]
+        """
+        columns = []
+        for place, name in enumerate(self.columns):
+            told = [row[place] for row in self.rows if row[place] is not None]
+            if told or not self.rows:
+                columns.append((place, name, bool(told) and all(isinstance(cell, int | float) for cell in told)))
+        return columns
+
 
 @dataclass(frozen=True)
 class Share:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datatools.checks.dialogue import (
+    askable,
     check_dialogue,
     diagnosis_said,
+    elicited,
     questions_before_advice,
     repeated_questions,
     revealed_early,
@@ -50,6 +52,15 @@ def test_facts_told_before_anyone_asked() -> None:
     assert revealed_early(said(*aside), CASE) == ["过敏史：对蚕豆过敏，小时候住过院"]
     openly = ("左眼发红。", "还有什么要告诉我的吗？", "对蚕豆过敏，小时候住过院。", "建议到眼科就诊。")
     assert revealed_early(said(*openly), CASE) == []
+
+
+def test_what_a_record_denies_is_elicited_by_asking_and_a_question_of_the_patient_is_no_fact() -> None:
+    facts = ("过敏史：无", "怀孕情况：未怀孕", "用药情况：氯霉素眼药水", "会不会传染？", "您费心给看看，谢谢了！")
+    case = Case("d", (Fact("左眼发红", VOLUNTEERED), *(Fact(one, ON_ASKING) for one in facts)), "急性结膜炎")
+    assert askable(case) == list(facts[:3])
+    talk = said("左眼发红。", "对药物过敏吗？用过什么药？", "没有过敏，用过氯霉素眼药水。", "建议就诊。")
+    assert elicited(talk, case) == ["过敏史：无", "用药情况：氯霉素眼药水"]
+    assert elicited(said("左眼发红，没有过敏。", "建议就诊。"), case) == []
 
 
 def test_a_diagnosis_that_only_the_record_knows() -> None:

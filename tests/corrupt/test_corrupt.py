@@ -86,6 +86,7 @@ def test_a_number_in_chinese_stays_one():
     [
         "宜桂枝汤。",
         "可用黄连素。",
+        "捣千杵为丸，如皂荚子大。每服一丸。",
         "用三七止血片。",
         "加阿胶珠。",
         "选麻黄碱治疗。",
@@ -131,6 +132,7 @@ def test_a_prohibition_becomes_a_permission(answer: str, worse: str):
         "气虚不能行。",
         "禁忌证：无。",
         "不能饮食。",
+        "得水不能饮。",
         "腰痛不可用俯仰。",
         "不能用手捏起。",
     ],

@@ -67,13 +67,36 @@ def test_strict_relaxed_and_nested_by_hand() -> None:
     assert counted(gold, made) == [1, 3, 4, 2, 2]
     assert nested(gold) == spans(TEXT, ("肝", "bod"))
     row = {
-        "source": "a.json:1", "method": "json", "missing": 0,
+        "source": "a.json:1", "method": "given", "missing": 0, "text": TEXT,
         "entities": [one.record(TEXT) for one in gold], "predicted": [one.record(TEXT) for one in made],
     }  # fmt: skip
     score = ner_scores([row])["a"]
     assert score["strict"]["precision"] == pytest.approx(1 / 3, abs=1e-5) and score["strict"]["recall"] == 0.25
     assert score["relaxed"]["recall"] == 0.5 and score["nested"] == {"n": 1, "recall": 0.0}
     assert score["types"]["pro"]["strict"]["f1"] == 1.0
+
+
+def test_a_reply_counts_by_words_and_what_is_not_in_the_text_is_wrong() -> None:
+    gold = [Entity(3, 6, "dis"), *spans(TEXT, ("直肠癌根治术", "pro"))]  # 直肠癌 within 直肠癌根治术 is not annotated
+    reply = '[{"entity": "直肠癌", "type": "疾病"}, {"entity": "直肠癌根治术", "type": "医疗程序"}]'
+    read = read_entities(reply, TEXT + "直肠癌复发。", TYPES)
+    row = {
+        "source": "a.json:1", "method": read.method, "missing": 0, "text": TEXT + "直肠癌复发。",
+        "entities": [one.record(TEXT) for one in gold],
+        "predicted": [one.record(TEXT + "直肠癌复发。") for one in read.entities],
+    }  # fmt: skip
+    score = ner_scores([row])["a"]
+    assert score["by"] == "words" and score["strict"]["f1"] == 1.0
+    assert score["strict_by_places"]["precision"] == pytest.approx(2 / 3, abs=1e-5)
+    assert ner_scores([row | {"missing": 2}])["a"]["strict"]["precision"] == 0.5
+    placed = '[{"entity": "直肠癌", "type": "疾病", "start": 3}]'
+    assert read_entities(placed, TEXT, TYPES).method == "spans"
+
+
+def test_words_with_commas_and_colons_stay_whole() -> None:
+    text = "病理：低分化腺癌（LAUREN，分型：肠型），肝、脾未见转移。"
+    found = read_entities("- 低分化腺癌（LAUREN，分型：肠型）（疾病）\n- 肝（身体）、脾（身体）", text, TYPES).entities
+    assert [text[one.start : one.end] for one in found] == ["低分化腺癌（LAUREN，分型：肠型）", "肝", "脾"]
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,8 @@ def test_a_symptom_is_asked_for_place_mechanism_and_ailments() -> None:
     made_of = Maker(facts).questions("失眠", "symptom", TASKS, 20)
     assert {one.task for one in made_of} >= {"cloze", "chain"}
     chain = next(one for one in made_of if one.task == "chain")
-    assert "病位：心。" in chain.answer and "病机：心血虚、肝郁化火。" in chain.answer
+    assert "病位及" not in chain.question and "、所提示的证候或病机、" in chain.question
+    assert "病位：心。" in chain.answer and "多提示：心血虚、肝郁化火。" in chain.answer
     # What a symptom may speak for is never told to be false: a graph does not list all of it.
     assert not any(one.kind == "symptom_mechanism" for one in made_of if one.task in ("true_false", "choice"))
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from datatools.evaluate.entities import Annotated
+from datatools.evaluate.entities import Annotated, annotated
 from datatools.evaluate.exam_items import ExamItem, exam_items
 
 _OPTION = re.compile(r"^([A-P])\. (.*)$", re.MULTILINE)
@@ -112,3 +112,13 @@ class Annotator:
         for words, kind in said:
             by_kind.setdefault(kind, []).append(words)
         return json.dumps(by_kind, ensure_ascii=False)
+
+
+_annotators: list[Annotator] = []
+
+
+def entities(messages: Sequence[Mapping[str, str]]) -> str:
+    """The annotator of the texts in $NER_TEXTS, for servers in a process of their own."""
+    if not _annotators:
+        _annotators.append(Annotator({one.text.strip(): one for one in annotated([os.environ["NER_TEXTS"]])}))
+    return _annotators[0](messages)

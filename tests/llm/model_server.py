@@ -5,7 +5,8 @@ cut a body short, or send one byte at a time.
         Endpoint(server.url, "m")
     python -m tests.llm.model_server --port 0 --latency 0.02 --log FILE --faults rate=0.1,server=0.05 --seed 1
 
-Replies depend on the messages alone. Every request is counted, and written as one JSON line to the log before it is
+Replies depend on the messages alone; a `reply` with a method `logprobs` gives those of the first token too.
+Every request is counted, and written as one JSON line to the log before it is
 answered. A fault is a name from FAULTS, `rate:7` with a number of seconds for Retry-After, or "" for a good reply.
 """
 
@@ -151,6 +152,8 @@ FAULTS: dict[str, Callable[[str, str], bytes]] = {
     "long": lambda text, wait: error(400, "maximum context length is 4096 tokens", LONG),
     "no_format": lambda text, wait: error(400, "This response_format type is unavailable now", "invalid_request_error"),
     "no_max_tokens": lambda text, wait: error(400, NO_MAX_TOKENS, "unsupported_parameter"),
+    "no_logprobs": lambda text, wait: error(400, "logprobs is not supported by this model", "invalid_request_error"),
+    "few_logprobs": lambda text, wait: error(400, "top_logprobs must be at most 5", "invalid_request_error"),
     "path": lambda text, wait: http(404, b"404 page not found", kind="text/plain"),
     "bad_request": lambda text, wait: error(400, "max_tokens is not supported"),
     "truncated_json": lambda text, wait: http(200, packed(completion(text))[:-30]),
@@ -198,11 +201,15 @@ class _Connection(asyncio.Protocol):
             body, self.buffer = self.buffer[end + 4 : end + 4 + size], self.buffer[end + 4 + size :]
             self.server.receive(self, head, body)
 
-    def answer(self, text: str, fault: str) -> None:
+    def answer(self, text: str, fault: str, logprobs: Any = None) -> None:
         if self.transport.is_closing():
             return
         name, _, detail = fault.partition(":")
-        if name in FAULTS:
+        if logprobs is not None and not name:
+            body = completion(text, "length")
+            body["choices"][0]["logprobs"] = logprobs
+            self.transport.write(http(200, packed(body)))
+        elif name in FAULTS:
             self.transport.write(FAULTS[name](text, detail))
         else:
             self._misbehave(name, packed(completion(text)))
@@ -280,7 +287,8 @@ class ModelServer:
 
     def _answer(self, connection: _Connection, body: dict[str, Any], fault: str) -> None:
         self.in_flight -= 1
-        connection.answer(said(self.reply, body), fault)
+        logprobs = self.reply.logprobs(body) if hasattr(self.reply, "logprobs") else None
+        connection.answer(said(self.reply, body), fault, logprobs)
 
     async def serve(self, ready: Callable[[], None], port: int = 0, lifetime: float = LIFETIME) -> None:
         """Serve on 127.0.0.1 until cancelled or `lifetime` seconds are over; `ready` is called when `port` is known."""

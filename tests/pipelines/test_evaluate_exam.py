@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from datatools.evaluate.answers import choice_of
 from datatools.evaluate.exam_items import exam_items
 from pipelines.evaluate_exam import orders_of
 from schemas.conversation import CONVERSATION
@@ -141,6 +143,54 @@ def test_leaked_items_are_marked_and_accuracy_is_given_without_them(exam: Path, 
 def test_an_endpoint_without_log_probabilities_ends_with_a_line(exam: Path, out: Path, serve: Any) -> None:
     ended = asked(serve, examinee(exam), exam, "--out", out, "--scoring", "logprobs", "--limit", 40)
     assert ended.code == 2 and "gives no log-probabilities for m" in ended.line and not out.exists()
+
+
+class Graded:
+    """A model that gives the first token's probabilities: 0.6 to the letter it chooses, the rest to the others."""
+
+    def __init__(self, path: Path, form: str) -> None:
+        self.examinee, self.form = examinee(path, unparsed=0.0), form
+
+    def of_body(self, body: dict[str, Any]) -> str:
+        return choice_of(self.examinee(body["messages"]), dict.fromkeys("ABCD", "")).letters[0]
+
+    def logprobs(self, body: dict[str, Any]) -> dict[str, Any]:
+        assert body["logprobs"] is True and body["max_tokens"] == 1
+        chosen = self.of_body(body)
+        shares = {letter: 0.6 if letter == chosen else 0.08 for letter in "ABCD"} | {f" {chosen}": 0.1, "答": 0.06}
+        told = {token: math.log(share) for token, share in shares.items()}
+        if self.form == "completions":
+            return {"tokens": [chosen], "token_logprobs": [told[chosen]], "top_logprobs": [told]}
+        listed = [{"token": token, "logprob": value, "bytes": None} for token, value in told.items()]
+        return {"content": [{"token": chosen, "logprob": told[chosen], "top_logprobs": listed}]}
+
+
+@pytest.mark.parametrize("form", ["chat", "completions"])
+def test_log_probabilities_of_an_endpoint(form: str, tmp_path: Path, out: Path, serve: Any) -> None:
+    exam = written(tmp_path / "exam.jsonl", 60)
+    ended = asked(serve, Graded(exam, form), exam, "--out", out, "--scoring", "logprobs")
+    score = ended.summary["scores"]["模拟"]
+    assert ended.code == 0 and score["low"] <= 0.7 <= score["high"] and score["methods"] == {"logprobs": 60}
+    for row in rows(out):
+        assert sorted(dict(row["probabilities"]).values()) == pytest.approx([0.08 / 0.94] * 3 + [0.7 / 0.94])
+
+
+def test_an_endpoint_that_refuses_log_probabilities_is_quoted(exam: Path, out: Path, serve: Any) -> None:
+    server = serve(reply=examinee(exam), fault=lambda *_: "no_logprobs")
+    model = ("--model", "m", "--base-url", server.url)
+    ended = here("evaluate", "exam", exam, "--out", out, "--scoring", "logprobs", *model)
+    assert ended.code == 2 and "(400 logprobs is not supported by this model)" in ended.line and not out.exists()
+
+
+def test_an_endpoint_that_gives_fewer_tokens_is_asked_for_fewer(tmp_path: Path, out: Path, serve: Any) -> None:
+    exam = written(tmp_path / "exam.jsonl", 20)
+    server = serve(
+        reply=Graded(exam, "chat"), fault=lambda key, nth, body: "few_logprobs" if body["top_logprobs"] > 5 else ""
+    )
+    model = ("--model", "m", "--base-url", server.url, "--json", "--concurrency", 1)
+    ended = here("evaluate", "exam", exam, "--out", out, "--scoring", "logprobs", *model)
+    assert ended.code == 0 and len(rows(out)) == 20
+    assert sum(seen.body["top_logprobs"] > 5 for seen in server.seen) < 20  # it is known after the first
 
 
 def test_log_probabilities_in_process(tmp_path: Path, out: Path) -> None:

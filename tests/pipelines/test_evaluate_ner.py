@@ -16,7 +16,7 @@ from tests.pipelines.test_evaluate_exam import FORMULAS, SIGNS
 
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
-    """Annotated texts: each names six signs and a formula, no word of one within another."""
+    """Annotated texts: each names five signs and a formula, and the first sign once more without annotation."""
     lines = []
     for number in range(150):
         text, entities = f"第{number}例，", []
@@ -26,6 +26,7 @@ def texts(tmp_path: Path) -> Path:
             start = len(text)
             entities.append({"start": start, "end": start + len(words), "type": kind, "entity": words})
             text += f"{words}，"
+        text += f"复诊时{chosen[0]}已除。"
         lines.append(json.dumps({"text": text.strip(), "entities": entities}, ensure_ascii=False))
     (path := tmp_path / "ner.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return path
@@ -40,6 +41,7 @@ def test_planted_shares_come_out_as_planted(texts: Path, out: Path, serve: Any) 
     assert ended.code == 0 and score["n"] == 150 and score["strict"]["low"] <= expected <= score["strict"]["high"]
     assert score["strict"]["precision"] == pytest.approx(0.875, abs=0.04)
     assert score["strict"]["recall"] == pytest.approx(0.63, abs=0.05) and score["missing"] == 0
+    assert score["by"] == "words" and score["strict_by_places"]["precision"] < 0.8  # the place without annotation
     assert 7 <= score["unparsed"] <= 25 and set(score["types"]) == {"药物", "症状"}
     assert all(row["method"] in ("json", "lines", "none") for row in rows(out))
 

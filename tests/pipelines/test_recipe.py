@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.crawl.web_server import WebSite, html
 from tests.llm.examinee import Examinee
 from tests.llm.model_server import ModelServer
 from tests.pipelines.command import command, here, lines_of, rows, started, until, write
@@ -100,6 +101,23 @@ def test_a_dry_run_says_what_models_cost(tmp_path: Path) -> None:
     assert ended.code == 0 and ended.summary["dry_run"]["cost"] > 0
 
 
+def test_a_dry_run_bounds_what_stands_behind_a_stage_that_only_leaves_out(tmp_path: Path) -> None:
+    asks = 'model = "m"\nbase-url = "http://127.0.0.1:9/v1"\nprice-in = 1.0\nprice-out = 2.0\n'
+    (path := tmp_path / "r.toml").write_text(
+        f'out = "{tmp_path}/o"\n[stages.corpus]\nverb = "curate"\ninput = "{books(tmp_path / "books")}"\n'
+        f'[stages.pairs]\nverb = "unify"\ninput = "{{corpus}}"\nno-curate = true\n{asks}'
+        f'[stages.more]\nverb = "prefer"\ninput = "{{pairs}}"\njudge-model = "j"\n{asks}',
+        encoding="utf-8",
+    )
+    ended = here("run", path, "--dry-run", "--json")
+    stages = ended.summary["dry_run"]["stages"]
+    assert stages["pairs"]["at_most"] and stages["pairs"]["cost"] > 0 and stages["pairs"]["seconds"] > 0
+    assert stages["more"]["cost"] is None and ended.summary["dry_run"]["cost"] is None
+    shown = here("run", path, "--dry-run").stdout
+    assert "as if corpus left nothing out" in shown and "known when pairs is done" in shown
+    assert ", and what more will cost" in shown and not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -160,6 +178,24 @@ def test_a_killed_recipe_goes_on_in_its_stage_and_repeats_no_finished_call(tmp_p
     assert ended.summary["stages"]["score"]["summary"]["requests"]["cached"] >= 50
     assert lines_of(log) <= 150 + 4 and len(rows(tmp_path / "o/score.parquet")) == 150
     assert json.loads((tmp_path / "o/recipe.json").read_text(encoding="utf-8"))["score"]["done"]
+
+
+@pytest.mark.slow
+def test_a_crawl_is_a_stage_whose_documents_are_curated(tmp_path: Path) -> None:
+    pages = {"/": html("首页", "/a", "/b"), "/a": html("麻黄汤"), "/b": html("桂枝汤")}
+    with WebSite("127.0.0.9", pages) as site:
+        path = tmp_path / "r.toml"
+        path.write_text(
+            f'out = "{tmp_path}/o"\n[stages.pages]\nverb = "crawl"\ninput = "{site.url()}"\n'
+            f'allow-private = ["{site.address}/32"]\ndelay = 0.05\n'
+            'contact = "https://example.org/crawler"\n'
+            '[stages.corpus]\nverb = "curate"\ninput = "{pages}"\nrules = "none"\n',
+            encoding="utf-8",
+        )
+        assert run_of(path) == {"pages": True, "corpus": True}
+        asked = len(site.log)
+        assert run_of(path) == {"pages": False, "corpus": False} and len(site.log) == asked > 3
+    assert {row["source"].rsplit("/", 1)[1] for row in rows(tmp_path / "o/corpus.parquet")} >= {"a", "b"}
 
 
 def test_the_example_is_a_recipe_of_this_version() -> None:
