@@ -27,6 +27,7 @@ from datatools.dedupe.exact_disk import duplicates
 from datatools.dedupe.near import Drops, Near, band_table, near_duplicates, parquet_batches
 from datatools.dedupe.sets import Batches
 from datatools.engine.units import identity
+from datatools.io import storage
 from datatools.io.atomic import part_writer
 
 _KEY = pa.field("key", pa.binary(16), nullable=False)
@@ -45,7 +46,7 @@ class Earlier:
         """Band keys (and `key`), as Batches."""
         number = 0
         for path in self.parts:
-            with pa.memory_map(str(path)) as file:
+            with pa.memory_map(str(storage.here(path))) as file:
                 names = pa.ipc.open_file(file).schema
                 fields = [names.get_field_index(name) for name in columns]
                 reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
