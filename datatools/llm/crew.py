@@ -214,6 +214,9 @@ class Crew:
             task = asyncio.create_task(self._replace(seat, error))
             self._replacing.add(task)
             task.add_done_callback(self._replacing.discard)
+        except Exception as error:  # whoever waits must hear of it
+            self._error = error
+            _tell_all(seat, error)
 
     async def _replace(self, seat: Seat, error: Exception) -> None:
         """The runner of a seat is gone: take in its journal, put another one there, and have all of it asked again."""
@@ -234,11 +237,8 @@ class Crew:
             )
         except BaseException as problem:
             self._error = problem
-        lost, seat.asked = seat.asked, {}
         seat.ready.set()
-        for answered in lost.values():
-            if not answered.done():
-                answered.set_exception(Lost())
+        _tell_all(seat, Lost())
 
     async def _fill(self, seat: Seat, node: tuple[str, str]) -> None:
         """Start a runner on a node: Ray's id, and what it is called."""
@@ -300,6 +300,14 @@ class Crew:
                 front = self._fronts[place]
                 front.control.limit, front.control.rate = state.limit, state.rate
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def _tell_all(seat: Seat, error: Exception) -> None:
+    """End the wait of all who asked this seat."""
+    asked, seat.asked = seat.asked, {}
+    for answered in asked.values():
+        if not answered.done():
+            answered.set_exception(error)
 
 
 def _actor(kind: type, where: Any) -> Any:
