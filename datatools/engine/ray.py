@@ -149,8 +149,10 @@ def run_on_ray(
         running[task.remote(unit, given)] = unit
 
     def more(unit: Unit) -> int:
-        needed = memory << tries[unit.key]
-        return needed if needed <= cluster.largest else memory
+        needed, largest = memory << tries[unit.key], cluster.largest
+        while memory < needed and largest < needed:  # no node could ever run it
+            needed >>= 1
+        return needed
 
     try:
         while True:

@@ -65,4 +65,7 @@ def test_a_unit_whose_worker_was_ended_for_want_of_memory_is_run_again_with_more
         list(run_units(read_lines, units(2), None, work, SCHEMAS))
         assert contents(work) == found
     for file in tries.iterdir():
-        assert [*map(int, file.read_text().splitlines())][:2] == [TASK_MEMORY, 2 * TASK_MEMORY]
+        # A try that ended before it began has left no line.
+        first, *_, last = map(int, file.read_text().splitlines())
+        assert TASK_MEMORY <= first <= last
+        assert last >= 2 * TASK_MEMORY
