@@ -183,7 +183,7 @@ def _planned(recipe: Recipe, stages: Sequence[Stage], summary: RecipeSummary) ->
 def _lines(summary: RecipeSummary, stages: Sequence[Stage]) -> list[str]:
     ran_now = [name for name, one in summary.stages.items() if one["ran"]]
     head = f"run: {len(ran_now)} of {len(stages)} stages ran"
-    if not ran_now:
+    if not ran_now and not summary.error:
         head = f"run: nothing to do, all {len(stages)} stages are as they should be"
     lines = [head]
     for name, one in summary.stages.items():

@@ -52,6 +52,13 @@ class Verb:
     negated: Mapping[str, str] = field(default_factory=dict)  # of flags that can be turned off: --pack → --no-pack
 
 
+def outside(options: Mapping[str, Any]) -> bool:
+    """Whether any of the models named is one of an endpoint."""
+    asked = [options.get(name) for name in ("model", "judge", "judge-model", "patient")]
+    names = [str(one) for cell in asked for one in (cell if isinstance(cell, list) else [cell]) if one]
+    return any(name != "rules" and not name.startswith(IN_PROCESS) for name in names)
+
+
 @dataclass(frozen=True)
 class Stage:
     """One stage: a verb of datatools, or `command`, any other program."""
@@ -77,10 +84,7 @@ class Stage:
     @property
     def asks_models(self) -> bool:
         """Whether it asks an endpoint, which may cost something."""
-        asked = [self.options.get(name) for name in ("model", "judge")]
-        names = [one for cell in asked for one in (cell if isinstance(cell, list) else [cell]) if one]
-        outside = [one for one in names if one != "rules" and not str(one).startswith(IN_PROCESS)]
-        return bool(outside) and self.shape is not None and "pilot" in self.shape.options
+        return outside(self.options) and self.shape is not None and "pilot" in self.shape.options
 
     def command(self, recipe: Recipe, *, fresh: bool = False) -> list[str]:
         """The words to run it with."""
@@ -225,9 +229,9 @@ def _stage(path: Path, name: str, table: Any, shared: Mapping[str, Any], verbs: 
         if isinstance(value, bool) != (kind == "flag"):
             raise ValueError(f"{place}: {key} must be {'true or false' if kind == 'flag' else 'a value'}")
         options[spelled] = value
-    asked = options.get("model") or options.get("judge")
-    if "base-url" not in map(_spelled, table) and (not asked or asked == "rules" or str(asked).startswith(IN_PROCESS)):
-        options.pop("base-url", None)  # a shared endpoint is for the stages that ask one
+    if not outside(options):  # a shared endpoint and its prices are for the stages that ask one
+        for key in {"base-url", "price-in", "price-out"} - set(map(_spelled, table)):
+            options.pop(key, None)
     missing = [one for one in shape.required if one != "out" and one not in options]
     if missing:
         raise ValueError(f"{place}: {verb} needs {', '.join(missing)}")

@@ -15,8 +15,10 @@ from tests.conftest import REPOSITORY
 from tests.crawl.web_server import WebSite, html
 from tests.llm.examinee import Examinee
 from tests.llm.model_server import ModelServer
+from tests.llm.tiny_model import make_tiny_model
 from tests.pipelines.command import command, here, lines_of, rows, started, until, write
-from tests.pipelines.test_evaluate_exam import examinee, written
+from tests.pipelines.physician import reply
+from tests.pipelines.test_evaluate_exam import FORMULAS, SIGNS, examinee, written
 
 RECIPE = """
 out = "{out}"
@@ -153,8 +155,9 @@ def test_a_stage_that_fails_stops_the_recipe_with_its_line_and_code(tmp_path: Pa
         '[stages.b]\nverb = "unify"\ninput = "{a}"\n',
         encoding="utf-8",
     )
-    ended = command("run", path, "--json")
+    ended = command("run", path)
     assert ended.code == 2 and ended.line.startswith("datatools: stage a: ") and not (tmp_path / "o/b.parquet").exists()
+    assert "run: 0 of 2 stages ran" in ended.stdout and "nothing to do" not in ended.stdout
 
 
 @pytest.mark.slow
@@ -178,6 +181,38 @@ def test_a_killed_recipe_goes_on_in_its_stage_and_repeats_no_finished_call(tmp_p
     assert ended.summary["stages"]["score"]["summary"]["requests"]["cached"] >= 50
     assert lines_of(log) <= 150 + 4 and len(rows(tmp_path / "o/score.parquet")) == 150
     assert json.loads((tmp_path / "o/recipe.json").read_text(encoding="utf-8"))["score"]["done"]
+
+
+@pytest.mark.slow
+def test_a_recipe_killed_in_unify_and_again_in_train_repeats_neither(tmp_path: Path) -> None:
+    make_tiny_model(tmp_path / "tiny")
+    texts = {
+        f"{formula}.md": f"# {formula}\n\n## 主治\n\n{formula}用于{'、'.join(SIGNS[k : k + 6])}，每日一剂，水煎分两次温服。\n"
+        for k, formula in enumerate(FORMULAS)
+    }
+    with ModelServer(reply=reply, latency=0.05) as server:
+        (path := tmp_path / "r.toml").write_text(
+            f'out = "{tmp_path}/o"\n[stages.pairs]\nverb = "unify"\ninput = "{write(tmp_path / "books", texts)}"\n'
+            f'no-curate = true\nmodel = "m"\nbase-url = "{server.url}"\nconcurrency = 2\n'
+            f'[stages.tuned]\nverb = "train"\ninput = "{{pairs}}"\nmodel = "{tmp_path}/tiny"\n'
+            "stage = 'sft'\nmax-steps = 12\nsave-steps = 2\nbatch-size = 2\nmax-length = 512\n",
+            encoding="utf-8",
+        )
+        saved = tmp_path / "o/tuned"
+        for happened in (lambda: len(server.seen) > 8, lambda: list(saved.glob("checkpoint-*"))):
+            process = started("run", path, "--json", "--quiet")
+            assert until(process, happened)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+        ended = command("run", path, "--json", "--quiet")
+    assert ended.code == 0, ended.stderr
+    stages = ended.summary["stages"]
+    assert not stages["pairs"]["ran"] and stages["tuned"]["ran"] and len(rows(tmp_path / "o/pairs.parquet")) > 5
+    known = json.loads((tmp_path / "o/recipe.json").read_text(encoding="utf-8"))
+    assert (saved / "model.safetensors").is_file() and known["tuned"]["done"]
+    sent = [seen.key for seen in server.seen]
+    assert len(sent) <= len(set(sent)) + 4  # those under way, or on their way to the disk, may be asked twice
 
 
 @pytest.mark.slow
@@ -212,3 +247,4 @@ def test_the_real_recipe_of_the_docs_is_one_of_this_version(tmp_path: Path) -> N
     stages = ended.summary["dry_run"]["stages"]
     assert ended.code == 0 and next(iter(stages)) == "corpus" and stages["dpo"]["why"] == "after preferences, sft"
     assert "--base-url" in stages["pairs"]["command"] and "--base-url" not in stages["after"]["command"]
+    assert "--price-in" in stages["pairs"]["command"] and "--price-in" not in stages["graph"]["command"]
