@@ -39,6 +39,8 @@ EXPECTED = {
     "bad_request": "server",
     "no_format": "server",
     "no_max_tokens": "server",
+    "no_logprobs": "server",
+    "few_logprobs": "server",
     "truncated_json": "malformed",
     "html": "malformed",
     "error_200": "server",
@@ -65,7 +67,7 @@ EXPECTED = {
 }
 
 
-REFUSED = ("bad_request", "no_format", "no_max_tokens")  # asking again does not help
+REFUSED = ("bad_request", "no_format", "no_max_tokens", "no_logprobs", "few_logprobs")  # asking again does not help
 
 
 async def outcome(endpoint: Endpoint, text: str = "x") -> Reply | Failure:
