@@ -49,13 +49,13 @@ COPIED = 10, 3  # of so many documents, so many get a near copy
 class Term:
     """What one unit takes in one stage: bytes are derived, None where they depend on the text.
 
-    Time goes by another unit where `by` names it.
+    Time goes by other units where `by` names them: by two where a task does two things.
     """
 
     stage: str
     unit: str
     derived: float | None
-    by: str = ""
+    by: tuple[str, ...] = ()
 
 
 # A number that grows by little from one to the next takes 4 of its 8 bytes when packed, one that stays none.
@@ -69,10 +69,10 @@ TERMS = [
     Term("paragraphs: map", "paragraph", 8),
     Term("paragraphs: reduce", "paragraph", 0),
     Term("near: bands", "entry", 8),
-    Term("near: buckets", "pair found", 8, by="entry"),
-    Term("near: pairs", "pair and half a candidate", 8, by="pair found"),
+    Term("near: buckets", "pair found", 8, by=("entry", "pair found")),  # entries are sorted, then pairs are
+    Term("near: pairs", "pair and half a candidate", 8, by=("pair found", "candidate")),
     Term("near: sets", "shingle", 8),
-    Term("near: edges", "edge", 8 + 8, by="pair"),
+    Term("near: edges", "edge", 8 + 8, by=("pair",)),
     Term("one task", "edge", 8 + 8),
     Term("near: drops", "edge", 8 + 8),
 ]
@@ -281,25 +281,35 @@ def table(terms: list[Term], heads: list[str], meters: list[Meter], found: list[
         sizes = [meter.bytes[term.stage] / max(1, count) for meter, count in zip(meters, units, strict=True)]
         aim = sizes[-1] if term.derived is None else term.derived
         derived = "" if term.derived is None else f"{term.derived:g}"
-        timed = [count[term.by or term.unit] for count in found]
+        by = term.by or (term.unit,)
+        timed = [[count[unit] for count in found] for unit in by]
         fixed, each, far = line(timed, [float(meter.cpu[term.stage]) for meter in meters])
-        by = f" (a {term.by})" if term.by else ""
-        spent = f"{fixed / 1e3:.0f} | {each:.3g}{by} | {far}" if each else "| | "
+        terms_of = ", ".join(f"{one:.3g}{f' a {unit}' * bool(term.by)}" for one, unit in zip(each, by, strict=True))
+        spent = f"{fixed / 1e3:.0f} | {terms_of} | {far}" if far else "| | "
         peak = ", ".join(f"{max(0, meter.peak[term.stage]) / 1e6:.0f}" for meter in meters)
         measured_bytes = " | ".join(f"{size:.3g}" for size in sizes)
         print(f"| {term.stage} | {term.unit} | {derived} | {measured_bytes} | {off(sizes, aim)} | {spent} | {peak} |")
 
 
-def line(units: list[float], spent: list[float]) -> tuple[float, float, str]:
-    """(fixed, a unit) of the line with the least squares of relative distances, and the largest of these."""
-    weight = 1 / np.maximum(1, spent)
-    columns = np.stack([weight, np.array(units) * weight], axis=1)
-    fixed, each = np.linalg.lstsq(columns, np.ones(len(units)), rcond=None)[0]
-    if fixed < 0:
-        fixed, each = 0.0, float(np.sum(columns[:, 1]) / np.sum(columns[:, 1] ** 2))
+def line(units: list[list[float]], spent: list[float]) -> tuple[float, list[float], str]:
+    """(fixed, a unit of each kind) by the least squares of relative distances, and the largest of these.
+
+    Nothing is fixed where there are two kinds; what would come out as less than nothing is nothing.
+    """
     if not any(spent):
-        return 0.0, 0.0, ""
-    return fixed, each, off([took / (fixed + each * unit) for took, unit in zip(spent, units, strict=True)], 1)
+        return 0.0, [0.0] * len(units), ""
+    kinds = np.array([[1.0] * len(spent), *units] if len(units) == 1 else units)
+    scaled = (kinds / np.maximum(1, spent)).T
+    used = list(range(len(kinds)))
+    while True:
+        found = np.linalg.lstsq(scaled[:, used], np.ones(len(spent)), rcond=None)[0]
+        if (found >= 0).all():
+            break
+        del used[int(found.argmin())]
+    each = np.zeros(len(kinds))
+    each[used] = found
+    far = off([float(took / guess) for took, guess in zip(spent, each @ kinds, strict=True)], 1)
+    return (float(each[0]), [float(each[1])], far) if len(units) == 1 else (0.0, each.tolist(), far)
 
 
 def off(values: list[float], aim: float) -> str:
