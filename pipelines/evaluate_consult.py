@@ -18,6 +18,7 @@ from datatools.checks.dialogue import askable, check_dialogue, elicited
 from datatools.checks.drugs import lexicon_of_drugs
 from datatools.checks.medical import Knowledge
 from datatools.clean.language import language as language_of
+from datatools.engine.units import identity
 from datatools.evaluate.judged import AXES, consult_lines, consult_scores
 from datatools.io.source import Fault
 from datatools.llm import structured
@@ -36,13 +37,12 @@ from pipelines.dialogue_turns import END, PATIENT, Talk, clinician_messages, pat
 from pipelines.estimate import Calls, assumed
 from pipelines.evaluating import SELF, UNREADABLE, evaluated
 from pipelines.inputs import nothing_readable, sources_of
-from pipelines.leaks import digest_of
 from prompts.load import Prompt, load
 from schemas.case import VOLUNTEERED
 from schemas.evaluated import EVALUATED_CONSULT
 
 NEED = "evaluate consult needs a model to play the clinician: add --model NAME --base-url URL"
-VERSION = 2
+VERSION = 3
 TURN_TOKENS, VERDICT_TOKENS = 80.0, 100.0  # of replies; assumed
 # What says something of the clinician; the other checks of dialogues are about the patient or the record. A drug or a
 # dose that the record does not name is no fault: the model has not seen the record, and treats.
@@ -101,7 +101,7 @@ def evaluate_consult(
             **asdict(settings), "base_url": None, "patient_base_url": None, "judge_base_url": None,
             "prompts": clinic.prompt_names(), "version": VERSION,
         },
-        "inputs": {"cases": digest_of(inputs)},
+        "inputs": {source.name: identity(source.path) for source in sources},
     }  # fmt: skip
     summary = Summary("evaluate consult", list(inputs), rows_read=len(items), unit="cases")
     progress.say(
@@ -115,7 +115,7 @@ def evaluate_consult(
         scores = consult_scores(rows, settings.seed)
         return scores, consult_lines(scores)
 
-    columns = (*AXES, "elicited", "flags", "red_flags", "turns")
+    columns = (*AXES, "elicited", "flags", "doses_named", "red_flags", "turns")
     return evaluated(
         summary, lambda: iter(items), clinic.made, clinic.foreseen, [model, patient, judge], description, out,
         EVALUATED_CONSULT, run, progress, scored, columns=columns, total=len(items),
@@ -230,7 +230,7 @@ class Clinic:
 
     def _row(self, talk: Talk, ratings: Ratings) -> dict[str, Any]:
         case, messages = talk.case, talk.messages
-        (_, flags), measured = check_dialogue(messages, case, self._knowledge, language=talk.language)
+        (values, flags), measured = check_dialogue(messages, case, self._knowledge, language=talk.language)
         facts, told = askable(case), elicited(messages, case)
         return {
             "id": case.id,
@@ -242,6 +242,7 @@ class Clinic:
             "facts_elicited": len(told),
             "questions_before_advice": measured["questions_before_advice"],
             "flags": [flag for flag in flags if flag in CLINICIAN or flag.startswith("incompatible")],
+            "doses_named": values["doses_named"],
             "red_flags": measured["red_flags"],
             "turns": measured["turns"],
             "ended": talk.ended,

@@ -35,7 +35,7 @@ from pipelines.ask_items import AskSettings, Made, Usage, model_of
 from pipelines.ask_run import IN_PROCESS, AskRun
 from pipelines.estimate import assumed
 from pipelines.evaluating import UNREADABLE, evaluated
-from pipelines.leaks import digest_of
+from pipelines.leaks import digest_of, inputs_of
 from prompts.load import Prompt, load
 from schemas.evaluated import EVALUATED_EXAM
 
@@ -113,7 +113,7 @@ def evaluate_exam(inputs: Sequence[str], out: Path, settings: ExamSettings, run:
             "examples": digest_of([settings.examples]) if settings.examples else "",
             "train_data": digest_of(settings.train_data),
         },
-        "inputs": {"items": digest_of(inputs)},
+        "inputs": inputs_of(inputs),
     }  # fmt: skip
     summary = Summary("evaluate exam", list(inputs), rows_read=len(items), unit="items")
     orders = f" in {settings.shuffles + 1} orders" if settings.shuffles else ""

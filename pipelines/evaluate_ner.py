@@ -25,7 +25,7 @@ from pipelines.ask_items import AskSettings, Made, Usage, model_of
 from pipelines.ask_run import AskRun
 from pipelines.estimate import assumed
 from pipelines.evaluating import UNREADABLE, evaluated
-from pipelines.leaks import digest_of
+from pipelines.leaks import inputs_of
 from prompts.load import Prompt, load
 from schemas.evaluated import EVALUATED_NER
 
@@ -73,7 +73,7 @@ def evaluate_ner(inputs: Sequence[str], out: Path, settings: NerSettings, run: A
         "settings": {
             **asdict(settings), "base_url": None, "prompts": reader.prompt_names(), "version": VERSION,
         },
-        "inputs": {"texts": digest_of(inputs)},
+        "inputs": inputs_of(inputs),
     }  # fmt: skip
     progress.say(f"evaluate ner: {len(texts):,} texts, {len(reader.types)} types, marked by {settings.model} → {out}")
     columns = ("source", "text", "entities", "predicted", "method", "missing")

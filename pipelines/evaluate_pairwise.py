@@ -28,7 +28,7 @@ from pipelines.ask_items import AskSettings, Made, Usage, all_of, model_of
 from pipelines.ask_run import AskRun
 from pipelines.estimate import assumed
 from pipelines.evaluating import SELF, evaluated
-from pipelines.leaks import digest_of
+from pipelines.leaks import inputs_of
 from prompts.load import Prompt, load
 from schemas.evaluated import EVALUATED_PAIR
 
@@ -94,7 +94,11 @@ def evaluate_pairwise(
     description = {
         "command": "evaluate pairwise",
         "settings": {**asdict(settings), "base_url": None, "prompts": referee.prompt_names(), "version": VERSION},
-        "inputs": {"A": digest_of([one]), "B": digest_of([other])},
+        "inputs": {
+            f"{side}: {name}": version
+            for side, file in (("A", one), ("B", other))
+            for name, version in inputs_of([file]).items()
+        },
     }
     summary = Summary("evaluate pairwise", [one, other], rows_read=len(pairs), unit="pairs")
     progress.say(f"evaluate pairwise: {len(pairs):,} pairs in both orders, judged by {settings.model} → {out}")

@@ -26,7 +26,7 @@ from pipelines.ask_items import AskSettings, Made, Usage, model_of
 from pipelines.ask_run import AskRun
 from pipelines.estimate import assumed
 from pipelines.evaluating import UNREADABLE, evaluated
-from pipelines.leaks import digest_of
+from pipelines.leaks import inputs_of
 from schemas.evaluated import EVALUATED_TEXT
 
 NEED = (
@@ -69,7 +69,7 @@ def evaluate_text(name: str, out: Path, settings: TextSettings, run: AskRun, pro
     description = {
         "command": "evaluate text",
         "settings": {**asdict(settings), "base_url": None, "version": VERSION},
-        "inputs": {"texts": digest_of([name])},
+        "inputs": inputs_of([name]),
     }
 
     def request(row: Answered) -> Request:

@@ -27,6 +27,15 @@ def digest_of(files: Sequence[str]) -> str:
     return xxhash.xxh3_64_hexdigest(json.dumps([[source.name, identity(source.path)] for source in sources]).encode())
 
 
+def inputs_of(files: Sequence[str]) -> dict[str, str]:
+    """Names of files, and of those in folders, with what tells one version of each from another.
+
+    Raises ValueError for one not there.
+    """
+    sources, _ = discover(files)
+    return {source.name: identity(source.path) for source in sources}
+
+
 def exam_index(exams: Sequence[str], work: Path, progress: Progress) -> Path | None:
     """File of the index of the items in `exams`, made in the folder `work` unless it is there; None of no exams.
 

@@ -88,6 +88,7 @@ EVALUATED_CONSULT = schema(
     field("facts_elicited", pa.int32(), "of these, told in the consultation"),
     field("questions_before_advice", pa.int32(), "questions of the model before its first advice"),
     field("flags", pa.list_(pa.string()), "checks that fired: no_question_before_advice, dose_out_of_range, …"),
+    field("doses_named", pa.list_(pa.string()), "doses out of range, with their limits"),
     field("red_flags", pa.list_(pa.string()), "signs in the patient's words that need care at once"),
     field("turns", pa.int32(), "exchanges"),
     field("ended", pa.string(), "end: the model closed it; turns: it reached the most that were allowed"),

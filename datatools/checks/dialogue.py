@@ -141,8 +141,16 @@ def revealed_early(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:
 
 
 def askable(case: Case) -> list[str]:
-    """Facts of the layer on_asking that a clinician can ask for: no question of the patient, no word of thanks."""
-    return [fact for fact in case.layer(ON_ASKING) if not _ASKS.search(fact) and not _THANKS.search(fact)]
+    """Facts of the layer on_asking that a clinician can ask for: no question of the patient, no word of thanks.
+
+    Nor what is told unasked anyway, which nobody can be seen to have asked for.
+    """
+    unasked = bigrams("\n".join(case.layer(VOLUNTEERED)))
+    return [
+        fact
+        for fact in case.layer(ON_ASKING)
+        if not _ASKS.search(fact) and not _THANKS.search(fact) and (bigrams(_content(fact)) - unasked or _denies(fact))
+    ]
 
 
 def elicited(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:
@@ -157,15 +165,25 @@ def elicited(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:
 
 
 def _denied(fact: str, turns: Sequence[Mapping[str, str]]) -> bool:
-    pattern = next((pattern for name, pattern in _ASKED.items() if fact.startswith(name)), "")
-    if not pattern or not _DENIES.match(_content(fact).strip()):
+    if not _denies(fact):
         return False
+    pattern = _pattern(fact)
     return any(
         question["role"] == "assistant"
         and any(re.search(pattern, one, re.IGNORECASE) for one in _sentences(question["content"]) if _ASKS.search(one))
         and _DENIES.search(answer["content"]) is not None
         for question, answer in pairwise(turns)
     )
+
+
+def _denies(fact: str) -> bool:
+    """Whether a labelled fact says that there is none: 过敏史：无."""
+    return bool(_pattern(fact) and _DENIES.match(_content(fact).strip()))
+
+
+def _pattern(fact: str) -> str:
+    """What the label of a fact is asked for with; empty where it has none."""
+    return next((pattern for name, pattern in _ASKED.items() if fact.startswith(name)), "")
 
 
 def diagnosis_said(turns: Sequence[Mapping[str, str]], case: Case) -> list[str]:

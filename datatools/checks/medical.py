@@ -13,6 +13,7 @@ from datatools.checks.entities import entities
 from datatools.checks.incompatible import incompatible
 from datatools.checks.lexicon import Lexicon, shipped
 from datatools.checks.limits import DEFAULT, Limits
+from datatools.checks.medicines import medicines
 from datatools.checks.prescription import spans, unknown_herbs
 from datatools.checks.red_flags import advises_care, red_flags
 from datatools.checks.roles import role_leaks
@@ -81,6 +82,7 @@ def medical(
     unknown = unknown_herbs(text, prescriptions, lexicon)
     pairs = incompatible(answer, lexicon, given)
     grams = doses(answer, lexicon)
+    read, over = medicines(answer)
     signs = red_flags(question)
     leaks = role_leaks(messages)
     said = claims(answer, knowledge.graph, lexicon) if knowledge.graph else None
@@ -89,8 +91,9 @@ def medical(
         "entities_missing": len(named.missing),
         "herbs_unknown": len(unknown),
         "incompatible": len(pairs),
-        "doses": grams.total,
-        "doses_unusual": len(grams.unusual),
+        "doses": grams.total + read,
+        "doses_unusual": len(grams.unusual) + len(over),
+        "doses_named": [*grams.unusual, *over],
         "red_flags": len(signs),
         "role_leaks": len(leaks),
         "claims_true": said.true if said else None,
@@ -101,7 +104,7 @@ def medical(
         ("unsupported_entity", bool(named.missing)),
         ("unknown_herb", bool(unknown)),
         *((f"incompatible:{pair.one}+{pair.other}", True) for pair in pairs),
-        ("dose_out_of_range", bool(grams.unusual)),
+        ("dose_out_of_range", bool(grams.unusual or over)),
         ("red_flag_without_advice", bool(signs) and not advises_care(answer)),
         ("role_leak", bool(leaks)),
         ("claim_contradicts_graph", bool(said and said.contradicted)),

@@ -100,11 +100,12 @@ def consult_scores(rows: Iterable[Row], seed: int = 0) -> dict[str, Any]:
     """Mean and interval of each axis and of the share of facts elicited, and shares of consultations with each flag."""
     rows = list(rows)
     found: dict[str, Any] = {axis: stated(mean_interval([row[axis] for row in rows], seed), "mean") for axis in AXES}
-    found["elicited"] = stated(
-        mean_interval([row["elicited"] for row in rows if row["elicited"] is not None], seed), "mean"
-    )
+    asked = [row["elicited"] for row in rows if row["elicited"] is not None]
+    found["elicited"] = {**stated(mean_interval(asked, seed), "mean"), "n": len(asked)}
+    found["nothing_to_ask"] = len(rows) - len(asked)  # in no mean of facts elicited
     flags = Counter(flag for row in rows for flag in set(row["flags"]))
     found["flags"] = {name: round(count / len(rows), 6) for name, count in flags.most_common()} if rows else {}
+    found["doses_named"] = dict(Counter(dose for row in rows for dose in row["doses_named"] or ()).most_common())
     found["red_flags"] = sum(bool(row["red_flags"]) for row in rows)
     found["turns"] = stated(mean_interval([row["turns"] for row in rows], seed), "mean")
     found["n"] = len(rows)
@@ -120,8 +121,10 @@ def consult_lines(score: Mapping[str, Any]) -> list[str]:
         one = score[name]
         if one["mean"] is not None:
             scale = " of 5" if name in AXES else ""
-            lines.append(f"    {name}: {one['mean']:.2f}{scale} [{one['low']:.2f}, {one['high']:.2f}]")
+            left_out = f", {score['nothing_to_ask']:,} with nothing to ask left out" if name == "elicited" else ""
+            lines.append(f"    {name}: {one['mean']:.2f}{scale} [{one['low']:.2f}, {one['high']:.2f}]{left_out}")
     lines += [f"    {name}: {_percent(share)} of them" for name, share in score["flags"].items()]
+    lines += [f"      {dose}: {count:,}" for dose, count in score["doses_named"].items()]
     return lines
 
 

@@ -283,7 +283,12 @@ def _consultations(runs: Mapping[str, Sequence[Row]]) -> tuple[list[Table], list
     rows = [(label, *(_mean(one[label]) for one in scores.values())) for label in (*AXES, "elicited", "turns")]
     flags = list(dict.fromkeys(flag for one in scores.values() for flag in one["flags"]))
     rows += [(flag, *(f"{100 * one['flags'].get(flag, 0.0):.1f} %" for one in scores.values())) for flag in flags]
-    note = "Axes from 1 to 5; elicited: facts told ÷ facts that could be asked for; flags: share of the consultations."
+    idle = [f"{one['nothing_to_ask']:,} of {one['n']:,}" for one in scores.values()]
+    rows.append(("nothing to ask", *idle))
+    note = (
+        "Axes from 1 to 5; elicited: facts told ÷ facts that could be asked for, without the consultations where there "
+        "was nothing to ask; flags: share of the consultations."
+    )
     tables = [Table("Consultations", ("", *scores), tuple(rows), note)]
     for name, some in runs.items():
         weakest = sorted(some, key=lambda row: sum(row[axis] for axis in AXES))[:10]
@@ -293,7 +298,7 @@ def _consultations(runs: Mapping[str, Sequence[Row]]) -> tuple[list[Table], list
                 "\n".join(f"{'病人' if t['role'] == 'user' else '医生'}：{t['content']}" for t in row["messages"]),
                 ", ".join(f"{axis} {row[axis]:.0f}" for axis in AXES),
                 row["reason"],
-                ", ".join(row["flags"]),
+                "\n".join([", ".join(row["flags"]), *(row.get("doses_named") or ())]),
             )
             for row in weakest
         )

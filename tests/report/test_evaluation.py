@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from datatools.report.evaluation import evaluation_tables, is_evaluation
 from pipelines.report import report
 from schemas.evaluated import EVALUATED_EXAM, EVALUATED_PAIR
 from tests.pipelines.command import here
+from tests.report.test_browser import CHROMIUM, PROBE, browse
 
 
 def run(path: Path, right: Any) -> Path:
@@ -75,3 +78,19 @@ def test_pairs_on_the_page_and_what_is_no_evaluation_beside_one(base: Path, tmp_
     assert not is_evaluation(other)
     ended = here("report", base, other, "--out", tmp_path / "p.html")
     assert ended.code == 2 and "other.parquet: is no evaluation" in ended.line
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
+def test_nothing_is_cut_off_on_a_telephone(tmp_path: Path) -> None:
+    base = run(tmp_path / "base-model-7b-instruct.parquet", lambda k: k % 2 == 0)
+    tuned = run(tmp_path / "tuned-model-7b-checkpoint-1200.parquet", lambda k: k % 3 == 0)
+    page, probe = tmp_path / "page.html", tmp_path / "probe.html"
+    report(base, page, tuned)
+    text = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"))
+    assert "<details>" in text
+    opened = html.escape(text.replace("<details>", "<details open>"))
+    probe.write_text(PROBE.format(page=opened, width=420), encoding="utf-8")
+    dom = browse(probe, tmp_path, 420, "--dump-dom", "--virtual-time-budget=5000")
+    wide, window, cut = map(int, re.findall(r"<title>(\d+) of (\d+), (-?\d+) cut", dom)[0])
+    assert wide <= window == 420 and cut <= 0
