@@ -9,7 +9,7 @@ import threading
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -82,6 +82,10 @@ class Handler(BaseHTTPRequestHandler):
     storage: Storage
     failure = 500
 
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # clients hang up, and are killed
+            super().handle()
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
@@ -112,12 +116,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _pieces(self, content: bytes) -> None:
         """A body as far as the client takes it; counted."""
-        try:
-            for place in range(0, len(content), PIECE):
-                self.wfile.write(content[place : place + PIECE])
-                self.storage.asked["bytes read"] += len(content[place : place + PIECE])
-        except ConnectionError:
-            self.close_connection = True
+        for place in range(0, len(content), PIECE):
+            self.wfile.write(content[place : place + PIECE])
+            self.storage.asked["bytes read"] += len(content[place : place + PIECE])
 
     def _error(self, status: int, code: str) -> None:
         raise NotImplementedError
