@@ -157,8 +157,9 @@ def test_kill_9_over_and_over_leaves_nothing_half_written(bucket: Storage, tmp_p
 
 
 def test_google_storage_that_fails_one_write_in_twenty_and_a_kill(
-    corpus: Path, expected: Mapping[str, Mapping[str, bytes]], tmp_path: Path
+    corpus: Path, expected: Mapping[str, Mapping[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(units, "UNIT_BYTES", 1_000_000)  # fewer: a second's wait for each write that fails
     with gcs.storage_server(seed=1) as (bucket, environment), pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
