@@ -9,7 +9,7 @@ import threading
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 PAGE = 100  # keys of a listing: few, so that tests turn pages
+PIECE = 64 << 10  # bytes
 
 
 class Storage:
@@ -46,13 +47,25 @@ class Storage:
             self.clock += 1
             self.objects[key] = content, self.clock
 
+    def clear(self) -> None:
+        """Forget all; fail no more."""
+        with self.lock:
+            self.objects.clear()
+            self.asked.clear()
+            self.failing, self.failed = 0.0, 0
+
+    def forget(self, key: str) -> None:
+        """Delete an object."""
+        with self.lock:
+            self.objects.pop(key, None)
+
     def names(self, prefix: str = "") -> list[str]:
         """Keys, with their bucket, in order."""
         with self.lock:
             return sorted(key for key in self.objects if key.startswith(prefix))
 
 
-def _when(moment: float) -> str:
+def when(moment: float) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
@@ -62,27 +75,92 @@ def _etag(content: bytes) -> str:
     return f'"{hashlib.md5(content).hexdigest()}"'
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """What the servers of S3 and of Google's storage have in common."""
+
     protocol_version = "HTTP/1.1"
     storage: Storage
+    failure = 500
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # clients hang up, and are killed
+            super().handle()
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
     def _asked(self) -> tuple[str, dict[str, str]]:
+        """The path, as it was sent, and the query."""
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        return unquote(parts.path).lstrip("/"), query
+        return parts.path.lstrip("/"), query
 
     def _body(self) -> bytes:
-        if "chunked" in self.headers.get("Transfer-Encoding", ""):
-            data = b""
-            while length := int(self.rfile.readline().split(b";")[0], 16):
-                data += self.rfile.read(length)
-                self.rfile.readline()
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        data = b""
+        while length := int(self.rfile.readline().split(b";")[0], 16):
+            data += self.rfile.read(length)
             self.rfile.readline()
-        else:
-            data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.rfile.readline()
+        return data
+
+    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _pieces(self, content: bytes) -> None:
+        """A body as far as the client takes it; counted."""
+        for place in range(0, len(content), PIECE):
+            self.wfile.write(content[place : place + PIECE])
+            self.storage.asked["bytes read"] += len(content[place : place + PIECE])
+
+    def _error(self, status: int, code: str) -> None:
+        raise NotImplementedError
+
+    def _media(self, content: bytes, **facts: str) -> None:
+        """An object, or the range of it that is asked for."""
+        self.storage.asked["GET"] += 1
+        status = 200
+        if found := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            start, end = int(found[1]), min(int(found[2] or len(content)), len(content) - 1)
+            if start > end:
+                self._error(416, "InvalidRange")
+                return
+            status, facts["Content_Range"] = 206, f"bytes {start}-{end}/{len(content)}"
+            content = content[start : end + 1]
+        self.send_response(status)
+        for name, value in {**facts, "Content_Length": str(len(content))}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self._pieces(content)
+
+    def _breaks(self) -> str:
+        """Fail this write; "after" when it is to be done and its answer lost."""
+        how = self.storage.fails()
+        if how == "500":
+            self._error(self.failure, "InternalError")
+        elif how == "before":
+            self._gone()
+        return how
+
+    def _gone(self) -> None:
+        self.close_connection = True
+        self.connection.close()
+
+
+class _Handler(Handler):
+    def _asked(self) -> tuple[str, dict[str, str]]:
+        path, query = super()._asked()
+        return unquote(path), query
+
+    def _body(self) -> bytes:
+        data = super()._body()
         if "aws-chunked" not in self.headers.get("Content-Encoding", "") and "STREAMING" not in self.headers.get(
             "x-amz-content-sha256", ""
         ):
@@ -96,15 +174,6 @@ class _Handler(BaseHTTPRequestHandler):
             content += data[end + 2 : end + 2 + length]
             place = end + 4 + length
 
-    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
     def _error(self, status: int, code: str) -> None:
         text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{code}</Message></Error>"
         self._answer(status, text.encode(), Content_Type="application/xml")
@@ -112,20 +181,6 @@ class _Handler(BaseHTTPRequestHandler):
     def _xml(self, name: str, inner: str) -> None:
         text = f'<?xml version="1.0" encoding="UTF-8"?><{name} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{inner}'
         self._answer(200, f"{text}</{name}>".encode(), Content_Type="application/xml")
-
-    def _breaks(self) -> str:
-        """Fail this write; "after" when it is to be done and its answer lost."""
-        how = self.storage.fails()
-        if how == "500":
-            self._error(500, "InternalError")
-        elif how == "before":
-            self.close_connection = True
-            self.connection.close()
-        return how
-
-    def _gone(self) -> None:
-        self.close_connection = True
-        self.connection.close()
 
     def do_HEAD(self) -> None:
         key, _ = self._asked()
@@ -148,20 +203,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.storage.asked["LIST"] += 1
             self._list(key.rstrip("/"), query)
             return
-        self.storage.asked["GET"] += 1
         if key not in self.storage.objects:
+            self.storage.asked["GET"] += 1
             self._error(404, "NoSuchKey")
             return
         content, moment = self.storage.objects[key]
-        facts = {"ETag": _etag(content), "Last_Modified": formatdate(moment, usegmt=True)}
-        if found := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
-            start, end = int(found[1]), min(int(found[2] or len(content)), len(content) - 1)
-            facts["Content_Range"] = f"bytes {start}-{end}/{len(content)}"
-            self.storage.asked["bytes read"] += end + 1 - start
-            self._answer(206, content[start : end + 1], **facts)
-        else:
-            self.storage.asked["bytes read"] += len(content)
-            self._answer(200, content, **facts)
+        self._media(content, ETag=_etag(content), Last_Modified=formatdate(moment, usegmt=True))
 
     def _list(self, bucket: str, query: dict[str, str]) -> None:
         prefix, delimiter, after = (
@@ -187,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 content, moment = self.storage.objects[name]
                 rows.append(
-                    f"<Contents><Key>{escape(key)}</Key><LastModified>{_when(moment)}</LastModified>"
+                    f"<Contents><Key>{escape(key)}</Key><LastModified>{when(moment)}</LastModified>"
                     f"<ETag>{escape(_etag(content))}</ETag><Size>{len(content)}</Size></Contents>"
                 )
         token = f"<NextContinuationToken>{escape(last)}</NextContinuationToken>" if more else ""
@@ -262,24 +309,32 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def storage_server(seed: int = 0) -> Iterator[tuple[Storage, dict[str, str]]]:
-    """A running server's storage, and the environment that leads clients to it."""
-    storage = Storage(seed)
-    handler = type("Handler", (_Handler,), {"storage": storage})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def serving(handler: type[Handler], storage: Storage) -> Iterator[int]:
+    """The port of a server that runs meanwhile."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (handler,), {"storage": storage}))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_address[1]}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
     try:
-        yield storage, environment
+        yield server.server_address[1]
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def storage_server(seed: int = 0) -> Iterator[tuple[Storage, dict[str, str]]]:
+    """A running server's storage, and the environment that leads clients to it."""
+    storage = Storage(seed)
+    with serving(_Handler, storage) as port:
+        yield (
+            storage,
+            {
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_REGION": "us-east-1",
+                "AWS_EC2_METADATA_DISABLED": "true",
+            },
+        )

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar, cast
@@ -30,10 +31,14 @@ from typing import IO, Any, NamedTuple, TypeVar, cast
 ADDRESS = re.compile(r"([a-z][a-z0-9+]+):/+(.+)")
 MIRROR = "datatools-mirror-"  # what the names of mirroring folders begin with
 TRIES = 6  # of one request, beyond what the client tries itself
+PATIENCE = 10  # seconds in which Google's client tries one request itself; left alone it does so for 15 minutes
 BUFFER = 1 << 20  # bytes that one request reads of an input
 SIDE_BY_SIDE = 16
 _BELOW = re.compile(rf"/{MIRROR}[^/]+/([a-z][a-z0-9+]+)/(.+)")
-_OURS_TO_TELL = re.compile(r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|PermissionDenied")
+_OURS_TO_TELL = re.compile(
+    r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|PermissionDenied"
+    r"|Status\((PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT)"
+)
 Found = TypeVar("Found")
 
 
@@ -74,7 +79,9 @@ def normal(address: str) -> str:
 # Requests
 
 
-def _endpoint() -> str | None:
+def _endpoint(scheme: str) -> str | None:
+    if scheme == "gs":
+        return os.environ.get("CLOUD_STORAGE_EMULATOR_ENDPOINT") or None
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
@@ -97,7 +104,8 @@ def _client(scheme: str, bucket: str, endpoint: str | None) -> Any:
             request_timeout=60,
         )
     if scheme == "gs":
-        return fs.GcsFileSystem()
+        # It finds the emulator by itself, but then still asks for credentials.
+        return fs.GcsFileSystem(anonymous=endpoint is not None, retry_time_limit=timedelta(seconds=PATIENCE))
     import fsspec
 
     try:
@@ -111,7 +119,7 @@ def _request(address: str, what: Callable[[Any, str], Found]) -> Found:
     scheme, _, key = address.partition("://")
     for attempt in range(TRIES):
         try:
-            return what(_client(scheme, key.partition("/")[0], _endpoint()), key)
+            return what(_client(scheme, key.partition("/")[0], _endpoint(scheme)), key)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -192,7 +200,7 @@ def delete(address: str) -> None:
 
 def _get(address: str, file: Path) -> None:
     def read(client: Any, key: str) -> None:
-        with client.open_input_file(key) as stream, file.open("wb") as copy:
+        with client.open_input_stream(key, compression=None) as stream, file.open("wb") as copy:
             while block := stream.read(8 << 20):
                 copy.write(block)
 
@@ -217,14 +225,28 @@ def changed(path: str) -> int:
     return _status(path)[1] if is_address(path) else Path(path).stat().st_mtime_ns
 
 
+def _whole(client: Any, key: str) -> bytes:
+    with client.open_input_stream(key, compression=None) as stream:
+        return cast(bytes, stream.read())
+
+
 class _Remote(io.RawIOBase):
-    """An object as a file; a request is for `ahead` bytes at least, and made again where it fails."""
+    """An object as a file; a request is for `ahead` bytes at least, and made again where it fails.
+
+    One that was listed with no more bytes than that is read at once.
+    """
 
     def __init__(self, address: str, ahead: int) -> None:
         self._address, self._ahead, self._place = address, ahead, 0
-        self._file: Any = _request(address, lambda client, key: client.open_input_file(key))
-        self._size = self._file.size()
-        self._start, self._block = 0, b""
+        self._start, self._block, self._file = 0, b"", cast(Any, None)
+        if 0 < _known.get(address, (0, 0))[0] <= ahead:
+            self._block = _request(address, _whole)
+            self._size = len(self._block)
+        else:
+            self._file = _request(address, lambda client, key: client.open_input_file(key))
+            # In pyarrow 26, what asks this whether it is open starts a download of all, which Google's client holds
+            # until it is closed; that costs a request and what is on its way by then.
+            self._size = self._file.size()
 
     def readable(self) -> bool:
         return True

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from datatools.engine import units
+from tests import gcs
 from tests.cluster import Nodes, three_nodes
 from tests.pipelines.command import files, here, killed_when, library, started, write
 from tests.pipelines.test_curate import FOOTER
@@ -153,6 +154,25 @@ def test_kill_9_over_and_over_leaves_nothing_half_written(bucket: Storage, tmp_p
     assert here(*line).code == 0
     assert outputs(bucket, "killed") == files(tmp_path / "x.parquet")
     assert all(written[name] == {bucket.objects[name][0]} for name in written)
+
+
+def test_google_storage_that_fails_one_write_in_twenty_and_a_kill(
+    corpus: Path, expected: Mapping[str, Mapping[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "UNIT_BYTES", 1_000_000)  # fewer: a second's wait for each write that fails
+    with gcs.storage_server(seed=1) as (bucket, environment), pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        for path in corpus.rglob("*.txt"):
+            bucket.store(f"bucket/in/{path.relative_to(corpus).as_posix()}", path.read_bytes())
+        bucket.failing = 0.05
+        line = ["curate", "gs://bucket/in/", "--out", "gs://bucket/out/x.parquet", "--workers", 1, "--quiet"]
+        assert killed_when(started(*line), lambda: bool(bucket.names("bucket/out/x.work/parts")))
+        assert not outputs(bucket, "out")
+        done = here(*line)
+        assert done.code == 0, done.stderr
+        assert bucket.failed
+        assert outputs(bucket, "out") == expected["curate"]
 
 
 def test_a_shared_folder_that_fails_one_write_in_twenty(
