@@ -31,7 +31,7 @@ from typing import IO, Any, NamedTuple, TypeVar, cast
 ADDRESS = re.compile(r"([a-z][a-z0-9+]+):/+(.+)")
 MIRROR = "datatools-mirror-"  # what the names of mirroring folders begin with
 TRIES = 6  # of one request, beyond what the client tries itself
-PATIENCE = 10  # seconds in which Google's client tries one request itself; left alone it does so for 15 minutes
+PATIENCE = 4  # seconds in which Google's client tries one request itself; left alone it does so for 15 minutes
 BUFFER = 1 << 20  # bytes that one request reads of an input
 SIDE_BY_SIDE = 16
 _BELOW = re.compile(rf"/{MIRROR}[^/]+/([a-z][a-z0-9+]+)/(.+)")
