@@ -94,6 +94,13 @@ def test_other_orders_of_the_options_change_nothing_for_who_knows_and_all_for_wh
     assert Counter(row["shuffle"] for row in rows(tmp_path / "b.parquet"))[0] == 300
 
 
+def test_the_page_names_the_file_of_the_items(exam: Path, out: Path, tmp_path: Path, serve: Any) -> None:
+    asked(serve, examinee(exam, right=1.0, unparsed=0.0), exam, "--out", out, "--limit", 3)
+    assert here("report", out, "--out", tmp_path / "page.html").code == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"<bdi>{exam.name}</bdi>" in page and "<bdi>items</bdi>" not in page
+
+
 def test_options_that_speak_of_others_keep_their_place(tmp_path: Path) -> None:
     options = {"A": "麻黄汤", "B": "桂枝汤", "C": "银翘散", "D": "以上均非"}
     path = tmp_path / "e.jsonl"
