@@ -64,12 +64,13 @@ _TOKENS = re.compile(
             rf"(?P<often2>{_count('u')}\s?(?:次|times?)\s?(?:(?:/|per\s|a\s|每)\s?{_DAY}|[一1][天日]|daily))",
             r"(?P<latin>(?<![a-z])(?:qd|bid|tid|qid|q\.d\.|b\.i\.d\.|t\.i\.d\.|q\.i\.d\.|once|twice|thrice)(?![a-z])(?:\s(?:daily|a\sday|per\sday|each\sday|every\sday))?)",
             rf"(?P<hours>(?:q\s?|每隔?\s?|every\s){_count('h')}\s?(?:小时|h(?:ours?|rs?)?(?![a-z]))\s?(?:[一1]\s?次|服用[一1]次)?)",
+            rf"(?P<hours2>{_count('k')}\s?小时\s?(?:[一1]\s?次|服用?[一1]次))",
             r"(?P<halves>早晚各|早中晚各)",
             r"(?P<night>每晚|睡前|顿服|每早|每晨|晨起|at\s(?:night|bedtime)|every\s(?:night|morning)|nightly)",
             r"(?P<each>(?:每|一|1|单)\s?次|each\stime)",
             r"(?P<day>每[天日]|[一1][天日]|日服|daily(?:\sdose(?:\sof|\sis)?)?|(?:a|per|every)\sday)",
             r"(?P<filler>\([^()\d]{1,12}\)|[\s,，、:：()（）*_各为]|成人|常规?用?量?|推荐|剂量|用量|用法|口服|内服|服用|服|吃|饭[前后]|餐[前后]|随餐"
-            r"|饭时|空腹|早上|早晨|晚上|就行|就好|[加增用]{1,2}[到至]|温?开?水?送服|建议|可以?|您|你|应该?|连续|即可|按时|钠|钾|钙|镁|盐|酯|缓释|控释|肠溶|分散|泡腾|咀嚼|口腔崩解"
+            r"|饭时|空腹|早上|早晨|晚上|就行|就好|[加增用]{1,2}[到至]|改[成为]|调整[到为]|增加[到为]|起始|从|开始|止[痛疼]|退[烧热]|的话|按照?|先|改用|温?开?水?送服|建议|可以?|您|你|应该?|连续|即可|按时|钠|钾|钙|镁|盐|酯|缓释|控释|肠溶|分散|泡腾|咀嚼|口腔崩解"
             r"|片剂?|(?:软|硬)?胶囊剂?|颗粒剂?|混悬液|口服液|糖浆|滴剂"
             r"|(?:sodium|potassium|calcium|hydrochloride|hcl|besylate|maleate|tablets?|capsules?|er|xr|sr|caplets?|orally|oral"
             r"|by\smouth|po|take|taken|at|a\sdose\sof|dose|of|is|as|the|for|in|adults?|usual|recommended|should\sbe|can\sbe|you|can"
@@ -80,7 +81,7 @@ _TOKENS = re.compile(
 _LATIN = (("qi", 4.0), ("q.i", 4.0), ("b", 2.0), ("tw", 2.0), ("th", 3.0), ("t", 3.0), ("", 1.0))
 # The amount of 服用3000毫克布洛芬 stands before the name.
 _BEFORE = re.compile(
-    rf"(?:服用?|吃|口服|take\s|taking\s|用)\s?(?P<amount>{_count('n')}\s?(?P<unit>{_UNIT}))\s?(?:的|of\s)?$"
+    rf"(?:服用?|吃|口服|take\s|taking\s|用|每次|[一1]次)\s?(?P<amount>{_count('n')}\s?(?P<unit>{_UNIT}))\s?(?:的|of\s)?$"
 )
 # A sentence that speaks of poison, needles, skin or weight, or of what was done, gives no dose by mouth.
 _NO_DOSE = re.compile(
@@ -220,8 +221,8 @@ def _tokens(text: str, start: int) -> Iterator[Token]:
             yield Token("amount", *_values(match, "n", match["unit"]), unit)
         elif match["often"] or match["often2"]:
             yield Token("times", *_values(match, "t" if match["often"] else "u"))
-        elif match["hours"]:
-            shortest, longest = _values(match, "h")
+        elif match["hours"] or match["hours2"]:
+            shortest, longest = _values(match, "h" if match["hours"] else "k")
             if shortest < _SHORTEST_INTERVAL:
                 return
             yield Token("interval", 24 / longest, 24 / shortest)
