@@ -38,7 +38,8 @@ from datatools.engine.units import Unit
 from datatools.engine.work import Work, open_work
 from datatools.io.atomic import part_writer
 from datatools.report.progress import Progress
-from pipelines.curate import CurateSettings, curate
+from pipelines.curate import curate
+from pipelines.curate_settings import CurateSettings
 
 TERABYTE = 1e12  # bytes of text
 CPU_HOUR = 3600e6  # µs

@@ -26,8 +26,9 @@ from datatools.io.files import discover
 from datatools.io.read import read
 from datatools.io.source import ReadOptions, Source
 from datatools.report.examples import EXAMPLES
-from pipelines.curate import MEASURED, REPORT
+from pipelines.curate import MEASURED
 from pipelines.curate_measure import measured_key
+from pipelines.curate_write import REPORT
 from schemas.document import Document
 
 LONGEST, SHORTEST = 3000, 40  # characters of a text worth showing

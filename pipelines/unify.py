@@ -25,7 +25,9 @@ from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from pipelines import unify_merge
 from pipelines.ask_run import AskRun
-from pipelines.curate import READY, REPORT, CurateSettings, measure_settings
+from pipelines.curate import READY
+from pipelines.curate_settings import CurateSettings, measure_settings
+from pipelines.curate_write import REPORT
 from pipelines.inputs import nothing_readable, say_again, say_notes, sized_parts, sources_of
 from pipelines.unify_curated import Curated, curated_passages
 from pipelines.unify_passages import STREAMS, VERSION, PassageSettings, passages_of

@@ -26,6 +26,8 @@ from datatools.report.progress import Progress
 from pipelines import curate
 from pipelines.curate_decide import DecideSettings, Traces, decide_all
 from pipelines.curate_measure import VERSION, MeasureSettings, measured_key
+from pipelines.curate_settings import CurateSettings, decide_settings
+from pipelines.curate_write import REPORT, facts_of
 from pipelines.unify_passages import BATCH, STREAMS, PassageSettings, Rows, add_document
 from pipelines.unify_passages import VERSION as PASSAGES_VERSION
 from schemas.document import DOCUMENT, Document
@@ -54,7 +56,7 @@ class CuratedSettings:
 def curated_passages(
     parts: Sequence[tuple[Source, int]],
     identities: dict[str, str],
-    settings: curate.CurateSettings,
+    settings: CurateSettings,
     measure: MeasureSettings,
     passages: PassageSettings,
     work: Work,
@@ -67,7 +69,7 @@ def curated_passages(
     read = [measured_key(key) for key in keys]
     if not tally["rows_read"]:
         return Curated([], read, read, tally)
-    decided = _decided(keys, curate.decide_settings(settings), tally, work)
+    decided = _decided(keys, decide_settings(settings), tally, work)
     cut = CuratedSettings(passages, str(work.path), str(_kept(work, decided)))
     digest = xxhash.xxh3_64_hexdigest(f"{PASSAGES_VERSION} {passages} {decided}".encode())
     again = [Unit(f"{key}-passages-{digest}", ()) for key in keys]
@@ -94,8 +96,8 @@ def _decided(keys: Sequence[str], settings: DecideSettings, tally: Counter[str],
     masks = {key: kept[documents.starts[place] : documents.starts[place + 1]] for place, key in enumerate(keys)}
     with atomic_path(_kept(work, decided)) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **masks)
-    with atomic_path(work.path / curate.REPORT) as temporary:
-        temporary.write_text(json.dumps(curate.facts_of(documents, decision, tally), ensure_ascii=False), "utf-8")
+    with atomic_path(work.path / REPORT) as temporary:
+        temporary.write_text(json.dumps(facts_of(documents, decision, tally), ensure_ascii=False), "utf-8")
     work.finish(decided, {"kept": int(kept.sum())})
     return decided
 

@@ -155,11 +155,12 @@ def curate(
     from datatools.engine.startup import without_pandas
     from datatools.report.progress import Progress
     from pipelines import curate as job
+    from pipelines.curate_settings import settings_from
 
     without_pandas()
     values["priority"] = tuple(name.strip() for name in priority.split(",")) if priority else None
     values["decontaminate"] = tuple(decontaminate or ()) or None
-    settings = job.settings_from({**values, **context.meta.get("tables", {})})
+    settings = settings_from({**values, **context.meta.get("tables", {})})
     progress, where = Progress(quiet=quiet), engine_of(engine, workers, ray_address)
     if reapply:
         if len(inputs) != 1:

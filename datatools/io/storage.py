@@ -361,7 +361,7 @@ def _mirrored(address: str) -> Path:
 def address_of(path: Path | str) -> str:
     """The address that a path in a mirroring folder, of whichever process, stands for; "" for any other.
 
-    >>> address_of("/tmp/datatools-mirror-x1/s3/bucket/a.work/parts"), address_of("/data/a.work")
+    >>> address_of("/scratch/datatools-mirror-x1/s3/bucket/a.work/parts"), address_of("/data/a.work")
     ('s3://bucket/a.work/parts', '')
     """
     found = _BELOW.search(str(path)) if MIRROR in str(path) else None

@@ -201,7 +201,7 @@ class SharedBudget:
 
     def pay(self, cost: float) -> None:
         """Runners of nodes send no batches."""
-        raise NotImplementedError
+        raise AssertionError("batches are sent by the driver alone")
 
     def learn(self, request: Request, completion_tokens: int) -> None:
         """Nothing: a reply that this runner has in its journal came in this run, and the owner was told."""

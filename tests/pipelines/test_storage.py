@@ -144,7 +144,7 @@ def test_kill_9_over_and_over_leaves_nothing_half_written(bucket: Storage, tmp_p
     assert here("curate", whole, "--out", tmp_path / "x.parquet", "--workers", 1, "--quiet").code == 0
     line = ["curate", "s3://bucket/large", "--out", "s3://bucket/killed/x.parquet", "--workers", 2, "--quiet"]
     written: dict[str, set[bytes]] = {}
-    for writes in (2, 5, 9):  # of some twenty
+    for writes in (2, 3, 5):  # of some twenty; a kill comes a few writes late on a busy machine
         before = bucket.asked["PUT"]
         assert killed_when(started(*line), lambda before=before, writes=writes: bucket.asked["PUT"] >= before + writes)
         assert not outputs(bucket, "killed")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from datatools.report.progress import Progress
-from pipelines.curate import CurateSettings, curate, reapply
+from pipelines.curate import curate, reapply
+from pipelines.curate_settings import CurateSettings
 from pipelines.report import report
 from pipelines.rewritten import rewritten
 from tests.report.test_browser import CHROMIUM, browse
