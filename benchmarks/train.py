@@ -245,7 +245,6 @@ def measure(lever: str, options: argparse.Namespace) -> dict[str, Any]:
     import transformers
     from transformers import TrainerCallback
     from trl import SFTTrainer
-    from trl.trainer.utils import compute_flops_per_token, get_peak_flops
 
     flags, cuda = set(lever.split("+")), torch.cuda.is_available()
     steps = options.warm_up + options.steps
@@ -296,13 +295,7 @@ def measure(lever: str, options: argparse.Namespace) -> dict[str, Any]:
     a_step = arguments.per_device_train_batch_size
     sizes = [length for row in lengths for length in row] if default else [sum(row) for row in lengths]
     speed = sum(sizes[options.warm_up * a_step : steps * a_step]) / seconds
-    # A token attends to half of its document on average; long documents have more tokens.
-    context = sum(length * length for length in flat) / sum(flat) / 2
-    peak = get_peak_flops(torch.cuda.get_device_name(), "bfloat16") if cuda else None
-    every = compute_flops_per_token(model.config, int(context)) / 3  # operations of a token's forward pass
-    half = every - model.config.hidden_size * model.config.vocab_size  # output layer for every other token
-    passes = 2 if "lora" in flags else 3
-    mfu, mfu_all = (round(100 * passes * one * speed / peak, 1) if peak else None for one in (half, every))
+    mfu, mfu_all = utilisation(model.config, flat, speed, passes=2 if "lora" in flags else 3) if cuda else (None, None)
     return {
         "lever": lever,
         "shape": options.shape,
@@ -314,6 +307,24 @@ def measure(lever: str, options: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+
+
+def utilisation(config: Any, lengths: list[int], speed: float, passes: int) -> tuple[float | None, float | None]:
+    """MFU in percent at `speed` tokens a second: of what must be computed, and with all of the output layer.
+
+    None for a card whose peak is not known. `passes` are as many as a forward pass takes.
+    """
+    import torch
+    from trl.trainer.utils import compute_flops_per_token, get_peak_flops
+
+    peak = get_peak_flops(torch.cuda.get_device_name(), "bfloat16")
+    if not peak:
+        return None, None
+    # A token attends to half of its document on average; long documents have more tokens.
+    context = sum(length * length for length in lengths) / sum(lengths) / 2
+    every = compute_flops_per_token(config, int(context)) / 3  # operations of a token's forward pass
+    half = every - config.hidden_size * config.vocab_size  # output layer for every other token
+    return round(100 * passes * half * speed / peak, 1), round(100 * passes * every * speed / peak, 1)
 
 
 def main(words: list[str] | None = None) -> int:
