@@ -58,6 +58,9 @@ def turned_negation(answer: str, draw: Random) -> str | None:
     return answer[: match.start()] + match.expand(other) + answer[match.end() :]
 
 
+_BARE = re.compile(r"^[ \t]*(?:\d{1,2}[.、．)）]|[-*•·])[ \t]*$", re.MULTILINE)
+
+
 def without_warning(answer: str, draw: Random) -> str | None:
     """The answer without the sentences that warn; None where none does, or where too little would be left.
 
@@ -68,6 +71,8 @@ def without_warning(answer: str, draw: Random) -> str | None:
     kept = "".join(sentence for sentence in sentences if not _warns(sentence)).strip()
     if kept == answer.strip() or len(kept) < LEAST_LEFT * len(answer) or WARNING.search(kept):
         return None
+    if _BARE.search(kept) and not _BARE.search(answer):
+        return None  # a number without its item: that shows what was done
     return kept
 
 

@@ -161,6 +161,14 @@ def test_what_was_eaten_or_caught_is_no_warning(line: str):
     assert without_warning("本病起病较急，病程一般不长，多数可以痊愈，少数会转为慢性。" + line, Random(0)) is None
 
 
+def test_a_number_is_not_left_without_its_item():
+    items = (
+        "Read the report in this order:\n1. Are adverse events counted?\n2. Were patients like mine included?\n"
+        "3. Is the outcome one that matters to patients, or a laboratory value?"
+    )
+    assert without_warning(items, Random(0)) is None
+
+
 def test_a_drug_with_side_effects_has_a_warning():
     good = "用于感冒发热，每日三次，饭后温水送服，三天为一个疗程。"
     assert without_warning(good + "本品有小毒。", Random(0)) == good == without_warning(good + "毒性较大。", Random(0))
