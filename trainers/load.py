@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -29,6 +31,14 @@ def quiet_libraries() -> None:
         "TRACKIO_DISABLE_TELEMETRY": "1",
     }.items():
         os.environ.setdefault(name, value)
+
+
+def quiet_loggers() -> None:
+    """Errors alone. To be called once TRL is imported, which sets up a logger of its own."""
+
+    for name in ("transformers", "trl", "accelerate", "datasets", "peft", "torch.distributed"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(trl|transformers|peft|accelerate|torch)\b.*")
 
 
 def library(name: str) -> Any:

@@ -21,6 +21,7 @@ from trainers.render import Renderer
 from trainers.rows import Row, conversation, prompt_of, reply_of
 from trainers.stages import STAGES
 
+DATA = "data/train.arrow"  # in a run's folder
 BATCH = 256  # rows rendered together
 SHOWN = 3  # rows named in a line
 _TOKENS = pa.list_(pa.int32())

@@ -20,15 +20,16 @@ from datatools.engine.work import hold
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from trainers import card, checkpoints, manifest, vocabulary
-from trainers.fit import DATA, TEMPORARY, fit
+from trainers.fit import fit
 from trainers.load import check_rope, check_trackers, quiet_libraries, tokenizer_of
 from trainers.machine import Device, Model, device, model_facts
 from trainers.metrics import read as read_metrics
 from trainers.plan import Limits, Plan, limits, lines, pack_size, plan, plan_from
-from trainers.prepare import Prepared, examples, measure, write_rows
+from trainers.prepare import DATA, Prepared, examples, measure, write_rows
 from trainers.report import write_report
 from trainers.rewards import rewards_of
 from trainers.rows import Row, columns, interleaved, read_rows
+from trainers.save import TEMPORARY
 from trainers.settings import TrainSettings
 from trainers.show import in_colour, shown
 from trainers.stages import STAGES, check_columns, check_settings, stage_named, stage_of

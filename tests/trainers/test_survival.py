@@ -15,8 +15,12 @@ import pytest
 
 from tests.pipelines.command import Ended, ended, here, killed_when, started, until
 from tests.trainers.conftest import says, user, write_rows
-from trainers import checkpoints, fit, manifest
+from trainers import checkpoints, manifest, probe
+from trainers.build import trainer_of
 from trainers.metrics import read
+from trainers.plan import Plan, plan_from
+from trainers.save import TEMPORARY
+from trainers.settings import settings_from
 
 pytestmark = pytest.mark.slow
 STEPS = 12
@@ -99,7 +103,7 @@ def test_killed_at_any_moment_the_same_line_ends_in_the_same_bits(
         lambda: (out / "data").exists(),  # while the rows are prepared
         lambda: (out / "checkpoint-4").exists(),  # while a checkpoint is written
         at_step(out, 7),  # between two
-        lambda: (out / fit.TEMPORARY).exists(),  # while the model is put in its place
+        lambda: (out / TEMPORARY).exists(),  # while the model is put in its place
     ]
     killed = [killed_when(started(*line(rows, model, out)), moment) for moment in moments]
     assert all(killed[:3])
@@ -284,10 +288,10 @@ def test_a_probe_leaves_no_trace(stage: str, data: dict[str, Path], model: Path,
     assert here("train", data[stage], "--model", model, "--out", out, "--max-steps", 1, "--batch-size", 2).code == 0
     found = manifest.read(out)
     assert found is not None
-    settings, plan = fit.settings_from({**found["settings"], "out": str(out)}), fit.plan_from(found["plan"])
-    trainer, _ = fit._trainer(out, settings, plan)
+    settings, plan = settings_from({**found["settings"], "out": str(out)}), plan_from(found["plan"])
+    trainer, _ = trainer_of(out, settings, plan)
     before, random_state = {n: p.clone() for n, p in trainer.model.named_parameters()}, torch.get_rng_state()
-    fit.try_fullest(trainer, plan)
+    probe.try_fullest(trainer, plan)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert all(p.grad is None and torch.equal(p, before[n]) for n, p in trainer.model.named_parameters())
     assert not any(trainer._metrics["train"].values())
@@ -301,13 +305,11 @@ def test_a_probe_computes_in_the_precision_of_the_run(data: dict[str, Path], mod
     assert here(*words).code == 0
     found = manifest.read(out)
     assert found is not None
-    trainer, _ = fit._trainer(
-        out, fit.settings_from({**found["settings"], "out": str(out)}), fit.plan_from(found["plan"])
-    )
+    trainer, _ = trainer_of(out, settings_from({**found["settings"], "out": str(out)}), plan_from(found["plan"]))
     seen = set[torch.dtype]()
     for layer in trainer.model.model.layers:
         layer.self_attn.q_proj.register_forward_hook(lambda module, given, made: seen.add(made.dtype))
-    fit.try_fullest(trainer, fit.plan_from(found["plan"]))
+    probe.try_fullest(trainer, plan_from(found["plan"]))
     assert seen == {torch.bfloat16}
 
 
@@ -318,17 +320,17 @@ def test_a_batch_that_does_not_fit_is_halved(
 
     seen: list[int] = []
 
-    def too_small(trainer: object, plan: fit.Plan) -> None:
+    def too_small(trainer: object, plan: Plan) -> None:
         seen.append(plan.per_device)
         if plan.per_device > 1:
             raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(fit, "_probe", too_small)
+    monkeypatch.setattr(probe, "_probe", too_small)
     done = here("train", rows, "--model", model, "--out", tmp_path / "run", "--max-steps", 2, "--batch-size", 4)
     assert done.code == 0, done.stderr
     assert seen == [4, 2, 1]
     plan = manifest.read(tmp_path / "run")["plan"]  # type: ignore[index]
     assert (plan["per_device"], plan["accumulation"]) == (1, 4)
     assert "4 rows at once do not fit; now 2" in done.stderr
-    nothing = fit.plan_from({**plan, "checkpointing": True})
-    assert fit.halved(nothing) is None
+    nothing = plan_from({**plan, "checkpointing": True})
+    assert probe.halved(nothing) is None
