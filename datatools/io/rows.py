@@ -68,7 +68,8 @@ def documents(
             continue
         made = _document(row[1], roles, options)
         if isinstance(made, str):
-            yield Fault(f"{place}:{row[0]}", made, rule="empty_row")
+            rule = "graph_edge" if roles.kind == "triple" else "empty_row"
+            yield Fault(f"{place}:{row[0]}", made, rule=rule)
             continue
         if titled and not made.title:
             made.title = first_line_title(made.text)
@@ -247,12 +248,17 @@ def _fields(row: Mapping[str, Any], roles: Roles) -> Document | str:
     return Document("\n".join(lines), "", title=title, meta={"fields": fields})
 
 
+def _triple(row: Mapping[str, Any], roles: Roles) -> str:
+    return "a triple of a graph is no text: " + ", ".join(filter(None, (stated(cell) for cell in row.values())))
+
+
 MAKERS: dict[str, Callable[[Mapping[str, Any], Roles], Document | str]] = {
     "text": _text,
     "pair": _pair,
     "conversation": _conversation,
     "exam": _exam,
     "fields": _fields,
+    "triple": _triple,
 }
 
 
