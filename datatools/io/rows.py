@@ -20,7 +20,10 @@ MORE = re.compile(
     r"\s*[\[【(（]?(?:查看)?(?:详细|更多|全部)(?:>>|»)?[\]】)）]\s*$|\s*(?:查看)?(?:更多|详情)\s*(?:>>|»)\s*$"
 )
 CUT = re.compile(r"(?:\.{3,}|…+)$")
-PLACEHOLDERS = {"暂无", "暂无相关资料", "暂无资料", "暂无数据", "n/a", "nan", "null", "<na>", "-", "--", "—"}
+PLACEHOLDERS = {
+    *("暂无", "暂无相关资料", "暂无资料", "暂无数据", "n/a", "nan", "null", "<na>", "-", "--", "—"),
+    "应该如何用药？用什么药？",  # the words of a link, where an encyclopedia names no drug
+}
 NOTHING_SAID = {"无", "没有", "如题", "同上", "rt", "n/a"}
 ASKS = re.compile(r"[?？吗呢]|怎|什么|如何|哪|为何|多少|是否|能不能|可不可以|咋")
 UNNAMED = re.compile(r"column \d+")
@@ -271,7 +274,7 @@ def _kept(row: Mapping[str, Any], roles: Roles, *, tidy: bool = False) -> dict[s
             continue
         inner = cell if isinstance(cell, Mapping) else {name: cell}
         for key, item in inner.items():
-            text = untruncated(stated(item)) if tidy else stated(item)
+            text = stated(untruncated(stated(item))) if tidy else stated(item)
             repeated = inner is cell and text == fields.get(roles.title)  # the title again, one level down
             if not text or repeated or f"{name}.{key}" in used:
                 continue

@@ -51,6 +51,7 @@ _ASKED_FIRST = (
     "预防",
     "并发症",
 )
+MANY = 4  # columns that a question can stand for by naming three
 _ASKED_LAST = ("缩写", "单位", "编号", "代码", "英文", "拼音", "来源", "备注", "医保", "费用")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 
@@ -76,8 +77,10 @@ def questions(passage: Passage) -> Iterator[Question]:
     telling = sorted(labels, key=_rank)[:3]
     listed = _listed(telling, "、", "和")
     variants = ("{x}的{l}是怎样的？", "请介绍{x}的{l}。") if len(telling) > 1 else ("{x}的{l}是什么？",)
-    yield choose(variants, name).format(x=name, l=listed), "fields"
-    yield f"请介绍一下{name}。", "fields_overview"
+    asked = choose(variants, name).format(x=name, l=listed), "fields"
+    overview = f"请介绍一下{name}。", "fields_overview"
+    # The answer is the whole row: who asks for three of a dozen columns would not expect it.
+    yield from (overview, asked) if len(labels) > MANY else (asked, overview)
 
 
 def is_listing(fields: dict[str, str], text: str) -> bool:

@@ -167,6 +167,11 @@ def test_a_row_may_say_what_type_its_source_is() -> None:
     assert one({**row, "source_type": "诗"}).source_type == "other"
 
 
+def test_the_words_of_a_link_are_no_value() -> None:
+    row = {"name": "自缢", "治疗": "急救", "常用药物": "应该如何用药？用什么药？ [详细]", "周期": "2天"}
+    assert one(row).text == "name：自缢\n治疗：急救\n周期：2天"
+
+
 def test_triples_of_a_graph_are_no_text() -> None:
     edges = [
         {"Disease": "感冒", "Syndrome": "风寒证", "Relation": "DIS2SYN"},

@@ -243,6 +243,13 @@ def test_columns_that_only_a_database_needs_are_left_out() -> None:
     assert len(questions) == 2 and "临床表现、病机和ALT" in questions[0]
 
 
+def test_a_row_of_many_columns_is_asked_for_as_a_whole() -> None:
+    """The answer is the row: three of its columns are asked for only where that is most of it."""
+    fields = {"name": "痛风", **{name: "甲" for name in ("症状", "病因", "科室", "检查", "治疗")}}
+    first, second = asked(labelled(fields), title="痛风", meta={"fields": fields})
+    assert first == ("请介绍一下痛风。", "fields_overview") and second[1] == "fields"
+
+
 def test_columns_without_a_name_are_not_asked_about() -> None:
     fields = {"column 1": "槲寄生", "column 2": "SMIT01519", "column 3": "symmap_chemical"}
     assert labelled(fields) == "槲寄生\nSMIT01519\nsymmap_chemical"
