@@ -245,7 +245,7 @@ def test_columns_that_only_a_database_needs_are_left_out() -> None:
 
 def test_a_row_of_many_columns_is_asked_for_as_a_whole() -> None:
     """The answer is the row: three of its columns are asked for only where that is most of it."""
-    fields = {"name": "痛风", **{name: "甲" for name in ("症状", "病因", "科室", "检查", "治疗")}}
+    fields = {"name": "痛风", **dict.fromkeys(("症状", "病因", "科室", "检查", "治疗"), "甲")}
     first, second = asked(labelled(fields), title="痛风", meta={"fields": fields})
     assert first == ("请介绍一下痛风。", "fields_overview") and second[1] == "fields"
 
