@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 SHORT = 5  # characters of a fragment
-RUN = 3  # fragments in a row; fewer stand in any list of headings
+RUN = 3  # fragments in a row; fewer stand in any list of headings, but for halves of brackets
 _CLOSED = re.compile(r"[。；：！？.:;!?]$|^[【〔\[《]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 # What a line of a list never is: a lone character, half a bracket, a clause that ends inside it, its second half.
@@ -23,11 +23,15 @@ def torn_lines(text: str) -> int:
         if len(line) <= SHORT and _HAN.search(line) and not _CLOSED.search(line):
             run.append(line)
             continue
-        if len(run) > longest and len(run) >= RUN and any(map(_is_half, run)):
-            longest = len(run)
+        if (len(run) >= RUN and any(map(_is_half, run))) or (len(run) > 1 and all(map(_is_unbalanced, run))):
+            longest = max(longest, len(run))
         run = []
     return longest
 
 
 def _is_half(line: str) -> bool:
-    return bool(_HALF.search(line)) or line.count("（") != line.count("）")
+    return bool(_HALF.search(line)) or _is_unbalanced(line)
+
+
+def _is_unbalanced(line: str) -> bool:
+    return line.count("（") != line.count("）")

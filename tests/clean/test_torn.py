@@ -15,8 +15,9 @@ from datatools.clean.torn import torn_lines
         ("白术（半两）\n肉\n术\n（一两）\n分）\n薯蓣（半\n上件药。捣罗为末。", 5),
         ("其人血气盛衰，\n血衰\n子十倍\n如七症\n者。非\n方焉", 5),
         ("五脏之火，无难治矣。\n辛凉\n之不\n看火势\n三钱\n倘无汗而渴，当用熟地。", 4),
+        ("秦艽（三分去苗） 茯神（三分）\n本（三\n分） 甘\n上件药。捣粗罗为散。", 2),
     ],
-    ids=["brackets", "clauses", "halves"],
+    ids=["brackets", "clauses", "halves", "two halves of a bracket"],
 )
 def test_fragments_are_counted(text: str, lines: int) -> None:
     assert torn_lines(text) == lines
