@@ -25,7 +25,7 @@ from trainers import checkpoints, manifest, vocabulary
 from trainers.load import adapter_of, library, model_of, quiet_libraries, tokenizer_of
 from trainers.metrics import Clock, Metrics, rows_of_steps, tokens_of_steps
 from trainers.plan import Plan, named, plan_from
-from trainers.prepare import places, token_counts
+from trainers.prepare import VERBATIM, is_rendered, places, token_counts
 from trainers.render import Renderer
 from trainers.rewards import rewards_of
 from trainers.settings import TrainSettings, settings_from
@@ -129,6 +129,9 @@ def _trainer(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any]:
     more: dict[str, Any] = {}
     if STAGES[plan.stage].rows == "prompts":
         more["reward_funcs"] = rewards_of(settings.rewards, has_answers="answer" in data.column_names)
+    template = tokenizer.chat_template
+    if is_rendered(out / DATA):
+        tokenizer.chat_template = VERBATIM
     try:
         config = config_class(**_config(out, settings, plan, {one.name for one in fields(config_class)}))
         trainer = trainer_class(
@@ -143,6 +146,7 @@ def _trainer(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any]:
         if settings.set:
             raise ValueError(f"--set {', '.join(settings.set)}: {' '.join(str(error).split())}") from error
         raise
+    tokenizer.chat_template = template  # replies are tokens now; what is saved is the model's own
     head = trainer.model.get_output_embeddings() if known else None
     if head is not None and not hasattr(head, "bias"):
         head.bias = None  # the fused loss asks for it, and peft's wrapper around a head with new tokens has none

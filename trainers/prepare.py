@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datatools.io.atomic import atomic_path
-from trainers.render import Renderer
+from trainers.render import Renderer, special_tokens
 from trainers.rows import Row, conversation, prompt_of, reply_of
 from trainers.stages import STAGES
 
@@ -43,6 +43,15 @@ PACKED = pa.schema(
         pa.field("places", pa.list_(pa.string())),
     ]
 )
+
+
+RENDERED = b"rendered"  # in the metadata of `train.arrow`: its messages are texts that no template is to be put around
+VERBATIM = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+
+
+def renders(stage: str) -> bool:
+    """Whether replies are rendered here, behind the prompt that inference gives, and not by the trainer."""
+    return STAGES[stage].rows in ("pairs", "replies") and not STAGES[stage].scores
 
 
 @dataclass
@@ -105,7 +114,7 @@ def examples(path: Path) -> Iterator[dict[str, Any]]:
 def write_rows(measured: Measured, out: Path, *, stage: str, max_length: int) -> Prepared:
     """The rows of a preference or prompt stage as its trainer reads them; what is too long is left out, and counted."""
     done = Prepared(rows=measured.rows)
-    schema = SCHEMAS[STAGES[stage].rows]
+    schema = SCHEMAS[STAGES[stage].rows].with_metadata({RENDERED: b"yes"} if renders(stage) else None)
     with atomic_path(out) as temporary, pa.OSFile(str(temporary), "wb") as file:
         writer = pa.ipc.new_stream(file, schema)
         rows = examples(measured.path)
@@ -142,16 +151,19 @@ def _made(
     elif kind == "pairs":
         for row in batch:
             prompt, chosen, rejected = _pair(row)
-            sides = [renderer.pair(row, prompt, side) for side in (chosen, rejected)]
-            yield _with(row, max(sides), tokens=sum(sides), prompt=prompt, chosen=chosen, rejected=rejected)
+            if STAGES[stage].scores:
+                lengths = [renderer.scored(row, [*prompt, *reply]) for reply in (chosen, rejected)]
+            else:
+                prompt, (chosen, rejected), lengths = _verbatim(renderer, row, prompt, [chosen, rejected])
+            yield _with(row, max(lengths), tokens=sum(lengths), prompt=prompt, chosen=chosen, rejected=rejected)
     elif kind == "replies":
         for row in batch:
             for prompt, completion, label in _replies(row):
-                length = renderer.pair(row, prompt, completion)
-                yield _with(row, length, prompt=prompt, completion=completion, label=label)
+                asked, (said,), (length,) = _verbatim(renderer, row, prompt, [completion])
+                yield _with(row, length, prompt=asked, completion=said, label=label)
     else:
-        asked = [prompt_of(row) for row in batch]
-        for row, prompt, ids in zip(batch, asked, renderer.prompts(asked), strict=True):
+        turns = [(row, prompt_of(row)) for row in batch]
+        for (row, prompt), ids in zip(turns, renderer.asked(turns), strict=True):
             answer, source = row.values.get("answer"), row.values.get("source_text")
             answer = "".join(map(str, answer)) if isinstance(answer, list) else answer
             yield _with(
@@ -163,6 +175,15 @@ def _made(
             )
 
 
+def _verbatim(
+    renderer: Renderer, row: Row, prompt: list[dict[str, str]], replies: Sequence[list[dict[str, str]]]
+) -> tuple[list[dict[str, str]], list[list[dict[str, str]]], list[int]]:
+    """Prompt and replies as messages that hold what the template makes of them, and the tokens of each together."""
+    made = [renderer.reply(row, prompt, reply) for reply in replies]
+    said = [[{"role": "assistant", "content": one.text}] for one in made]
+    return [{"role": "user", "content": made[0].prompt}], said, [len(one.ids) for one in made]
+
+
 def _with(row: Row, length: int, **values: Any) -> dict[str, Any]:
     return {"place": row.place, "length": length, "tokens": length, **values}
 
@@ -171,10 +192,11 @@ def _texts(batch: Sequence[Row], tokenizer: Any, model: str) -> Iterator[dict[st
     end = tokenizer.eos_token_id
     if end is None:
         raise ValueError(f"{model}: its tokenizer has no end-of-text token, so texts would run into each other")
+    specials = special_tokens(tokenizer)
     for row in batch:
         if not isinstance(row.values.get("text"), str) or not row.values["text"].strip():
             raise ValueError(f"{row.place}: text is {'null' if row.values.get('text') is None else 'empty'}")
-        if hit := next((token for token in tokenizer.all_special_tokens if token in row.values["text"]), None):
+        if hit := next((token for token in specials if token in row.values["text"]), None):
             raise ValueError(f"{row.place}: text holds {hit!r}, a special token of the model; take it out of the text")
     for row, ids in zip(
         batch, tokenizer([row.values["text"] for row in batch], verbose=False)["input_ids"], strict=True
@@ -198,6 +220,12 @@ def _replies(row: Row) -> list[tuple[list[dict[str, str]], list[dict[str, str]],
     if not isinstance(label := row.values.get("label"), bool):
         raise ValueError(f"{row.place}: label is {label!r}; true or false is needed")
     return [(prompt_of(row), reply_of(row, "completion"), label)]
+
+
+def is_rendered(path: Path) -> bool:
+    """Whether the messages of a `train.arrow` hold texts as the template makes them."""
+    with pa.memory_map(str(path)) as file:
+        return RENDERED in (pa.ipc.open_stream(file).schema.metadata or {})
 
 
 def places(path: Path) -> list[list[str]]:

@@ -25,12 +25,12 @@ from trainers.load import check_rope, check_trackers, quiet_libraries, tokenizer
 from trainers.machine import Device, Model, device, model_facts
 from trainers.metrics import read as read_metrics
 from trainers.plan import Limits, Plan, limits, lines, pack_size, plan, plan_from
-from trainers.prepare import Prepared, examples, measure, write_rows
+from trainers.prepare import Prepared, examples, measure, renders, write_rows
 from trainers.report import write_report
 from trainers.rewards import rewards_of
 from trainers.rows import Row, columns, interleaved, read_rows
 from trainers.settings import TrainSettings
-from trainers.show import in_colour, shown
+from trainers.show import in_colour, sequences, shown
 from trainers.stages import STAGES, check_columns, check_settings, stage_named, stage_of
 from trainers.tokens import write_tokens
 
@@ -104,11 +104,10 @@ def _inspected(settings: TrainSettings, stage: str, count: int) -> str:
         rows = read_rows(settings.inputs, count)
         found = measure(stage, rows, tokenizer, settings.model, Path(folder) / "rows.arrow", lambda _: None)
         for row in examples(found.path):
-            spans = list(zip(row["starts"], row["ends"], strict=True)) if "starts" in row else []
-            ids = row.get("input_ids") or _ids(tokenizer, row)
-            learned = sum(end - start for start, end in spans)
-            said.append(f"{row['place']}: {len(ids):,} tokens" + (f", {learned:,} learned" if spans else ""))
-            said.append(shown(tokenizer, ids, spans, colour=in_colour()))
+            for what, ids, spans in sequences(tokenizer, row, rendered=renders(stage)):
+                learned = sum(end - start for start, end in spans)
+                said.append(f"{row['place']}: {what}{len(ids):,} tokens" + (f", {learned:,} learned" if spans else ""))
+                said.append(shown(tokenizer, ids, spans, colour=in_colour()))
     return "\n".join(said)
 
 
@@ -315,10 +314,3 @@ def _notes(out: Path) -> list[str]:
         f"  steps    {last['step']:,}, {last['tokens']:,} tokens in {seconds:,.1f} s",
         f"  loss     {first['loss']:.4f} → {last['loss']:.4f}   ({out / 'report.html'})",
     ]
-
-
-def _ids(tokenizer: Any, row: dict[str, Any]) -> list[int]:
-    """A row of a preference or prompt stage, rendered."""
-    reply = row.get("chosen") or row.get("completion") or []
-    found = tokenizer.apply_chat_template([*row["prompt"], *reply], add_generation_prompt=not reply, return_dict=True)
-    return list(found["input_ids"])
