@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datatools.io.atomic import atomic_path
+from trainers.layouts import check_text, conversation, is_seen, pair_of, prompt_of, reply_of
 from trainers.render import Renderer, special_tokens
-from trainers.rows import Row, conversation, prompt_of, reply_of
+from trainers.rows import Row
 from trainers.stages import STAGES
 
 BATCH = 256  # rows rendered together
@@ -68,6 +69,9 @@ class Prepared:
     cut: list[str] = field(default_factory=list)  # places of rows cut at a turn
     dropped: list[str] = field(default_factory=list)  # places of rows too long to keep
     tokens_lost: int = 0
+    opened: bool = False  # whether the template begins an answer's thoughts
+    good: int = 0  # replies with the label true
+    turns: int = 0  # times that the label is another than the one before
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Measured:
     rows: int
     expanded: int
     lengths: npt.NDArray[np.int64]
+    opened: bool = False
 
 
 def measure(
@@ -100,7 +105,8 @@ def measure(
         writer.close()
         if not lengths:  # within the block, so that no empty file is left
             raise ValueError("there are no rows to train on")
-    return Measured(path, read, expanded, np.array(lengths, np.int64))
+    opened = renderer is not None and renderer.opens
+    return Measured(path, read, expanded, np.array(lengths, np.int64), opened)
 
 
 def examples(path: Path) -> Iterator[dict[str, Any]]:
@@ -113,7 +119,8 @@ def examples(path: Path) -> Iterator[dict[str, Any]]:
 
 def write_rows(measured: Measured, out: Path, *, stage: str, max_length: int) -> Prepared:
     """The rows of a preference or prompt stage as its trainer reads them; what is too long is left out, and counted."""
-    done = Prepared(rows=measured.rows)
+    done = Prepared(rows=measured.rows, opened=measured.opened)
+    labels: list[bool] = []
     schema = SCHEMAS[STAGES[stage].rows].with_metadata({RENDERED: b"yes"} if renders(stage) else None)
     with atomic_path(out) as temporary, pa.OSFile(str(temporary), "wb") as file:
         writer = pa.ipc.new_stream(file, schema)
@@ -123,6 +130,7 @@ def write_rows(measured: Measured, out: Path, *, stage: str, max_length: int) ->
             done.dropped += [row["place"] for row in batch if row["length"] > max_length]
             done.tokens_lost += sum(row["length"] for row in batch if row["length"] > max_length)
             done.lengths += [row["tokens"] for row in fitting]
+            labels += [row["label"] for row in fitting if "label" in row]
             if fitting:
                 writer.write_batch(pa.RecordBatch.from_pylist(fitting, schema=schema))
         writer.close()
@@ -132,6 +140,7 @@ def write_rows(measured: Measured, out: Path, *, stage: str, max_length: int) ->
         )
     done.examples = done.units = len(done.lengths)
     done.tokens = done.learned = sum(done.lengths)
+    done.good, done.turns = sum(labels), sum(one != other for one, other in pairwise(labels))
     return done
 
 
@@ -150,7 +159,7 @@ def _made(
                 yield _with(row, len(one.ids), input_ids=one.ids, starts=list(starts), ends=list(ends))
     elif kind == "pairs":
         for row in batch:
-            prompt, chosen, rejected = _pair(row)
+            prompt, chosen, rejected = pair_of(row)
             if STAGES[stage].scores:
                 lengths = [renderer.scored(row, [*prompt, *reply]) for reply in (chosen, rejected)]
             else:
@@ -194,9 +203,12 @@ def _texts(batch: Sequence[Row], tokenizer: Any, model: str) -> Iterator[dict[st
         raise ValueError(f"{model}: its tokenizer has no end-of-text token, so texts would run into each other")
     specials = special_tokens(tokenizer)
     for row in batch:
-        if not isinstance(row.values.get("text"), str) or not row.values["text"].strip():
-            raise ValueError(f"{row.place}: text is {'null' if row.values.get('text') is None else 'empty'}")
-        if hit := next((token for token in specials if token in row.values["text"]), None):
+        text = row.values.get("text")
+        if not isinstance(text, str) or not is_seen(text):
+            said = "null" if text is None else "empty" if isinstance(text, str) else "no text"
+            raise ValueError(f"{row.place}: text is {said}")
+        check_text(row, text, "text")
+        if hit := next((token for token in specials if token in text), None):
             raise ValueError(f"{row.place}: text holds {hit!r}, a special token of the model; take it out of the text")
     for row, ids in zip(
         batch, tokenizer([row.values["text"] for row in batch], verbose=False)["input_ids"], strict=True
@@ -205,17 +217,10 @@ def _texts(batch: Sequence[Row], tokenizer: Any, model: str) -> Iterator[dict[st
         yield _with(row, len(whole), input_ids=whole, starts=[0], ends=[len(whole)])
 
 
-def _pair(row: Row) -> tuple[list[dict[str, str]], list[dict[str, str]], list[dict[str, str]]]:
-    prompt, chosen, rejected = prompt_of(row), reply_of(row, "chosen"), reply_of(row, "rejected")
-    if chosen == rejected:
-        raise ValueError(f"{row.place}: chosen and rejected are equal, so there is nothing to prefer")
-    return prompt, chosen, rejected
-
-
 def _replies(row: Row) -> list[tuple[list[dict[str, str]], list[dict[str, str]], bool]]:
     """Replies with their labels: of a pair the good one, then the bad one, so that every batch has both."""
     if "chosen" in row.values:
-        prompt, chosen, rejected = _pair(row)
+        prompt, chosen, rejected = pair_of(row)
         return [(prompt, chosen, True), (prompt, rejected, False)]
     if not isinstance(label := row.values.get("label"), bool):
         raise ValueError(f"{row.place}: label is {label!r}; true or false is needed")

@@ -102,6 +102,11 @@ class Renderer:
         self._space = behind if not behind.strip() and self._together else ""
         self._system = self._keeps_system()
 
+    @property
+    def opens(self) -> bool:
+        """Whether a prompt begins the thoughts of its answer."""
+        return bool(self._opened)
+
     def answer(self, content: str) -> str:
         """What is to be learned of an answer, without its end.
 

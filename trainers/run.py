@@ -183,7 +183,7 @@ def _rows(settings: TrainSettings) -> Iterator[Row]:
     rows = read_rows(settings.inputs, settings.limit)
     if not settings.general:
         return rows
-    return interleaved(rows, list(read_rows(settings.general)), settings.general_share)
+    return interleaved(rows, lambda: read_rows(settings.general), settings.general_share)
 
 
 def _begin(

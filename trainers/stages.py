@@ -97,6 +97,7 @@ def stage_of(columns: Iterable[str], path: str) -> str:
         ("sft", {"question", "answer"}),
         ("sft", {"prompt", "completion"}),
         ("sft", {"instruction", "output"}),
+        ("dpo", {"chosen", "rejected"}),
         ("grpo", {"prompt"}),
         ("pt", {"text"}),
     ):
@@ -111,8 +112,8 @@ def check_columns(stage: str, columns: Iterable[str], path: str) -> None:
     found, rows = set(columns), STAGES[stage].rows
     whole = {
         "tokens": [{"text"}] if stage == "pt" else _TALKS,
-        "pairs": [{"prompt", "chosen", "rejected"}],
-        "replies": [{"prompt", "completion", "label"}, {"prompt", "chosen", "rejected"}],
+        "pairs": [{"chosen", "rejected"}],
+        "replies": [{"prompt", "completion", "label"}, {"chosen", "rejected"}],
         "prompts": [{"prompt"}, {"question"}],
     }[rows]
     if not any(wanted <= found for wanted in whole):

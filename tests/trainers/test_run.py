@@ -138,6 +138,17 @@ def test_a_dry_run_says_what_it_would_do_and_leaves_nothing(qwen: Path, tmp_path
     assert (plan["max_length"], plan["pack_size"], plan["rows"], plan["examples"]) == (128, 128, 32, 31)
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [([True, False] * 3, "3 good, 3 bad\n"), ([True] * 4, "one kind alone"), ([True] * 3 + [False] * 3, "sorted, so")],
+)
+def test_labels_that_teach_little_are_told(labels: list[bool], said: str, qwen: Path, tmp_path: Path):
+    rows = [{"prompt": f"问{n}", "completion": "答", "label": label} for n, label in enumerate(labels)]
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    done = here("train", file, "--model", qwen, "--out", tmp_path / "run", "--dry-run")
+    assert said in done.stdout
+
+
 def test_inspect_shows_rows_and_what_is_learned(data: dict[str, Path], qwen: Path, tmp_path: Path):
     done = here("train", data["sft"], "--model", qwen, "--out", tmp_path / "run", "--inspect", "3")
     assert done.code == 0
