@@ -119,6 +119,8 @@ def _trainer(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any]:
     _quiet_loggers()
     transformers.set_seed(settings.seed)
     tokenizer = tokenizer_of(settings, settings.start)
+    if tokenizer.eos_token is None and plan.stage != "pt":
+        tokenizer.eos_token = Renderer(tokenizer, settings.model).end
     trainer_class, config_class = classes(plan.stage)
     data = _dataset(out / DATA, plan.stage)
     model = model_of(settings, plan, tokenizer)

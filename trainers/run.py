@@ -19,10 +19,11 @@ from typing import Any
 from datatools.engine.work import hold
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from trainers import card, checkpoints, manifest, vocabulary
+from trainers import card, checkpoints, manifest, vocabulary, weights
 from trainers.fit import DATA, TEMPORARY, fit
 from trainers.load import check_rope, check_trackers, quiet_libraries, tokenizer_of
 from trainers.machine import Device, Model, device, model_facts
+from trainers.metrics import NAME as METRICS
 from trainers.metrics import read as read_metrics
 from trainers.plan import Limits, Plan, limits, lines, pack_size, plan, plan_from
 from trainers.prepare import Prepared, examples, measure, renders, write_rows
@@ -117,6 +118,7 @@ def _look(settings: TrainSettings) -> tuple[str, str]:
     if settings.extend_vocab and not Path(settings.extend_vocab).is_file():
         raise ValueError(f"--extend-vocab {settings.extend_vocab}: no such file")
     check_trackers(settings.report_to)
+    weights.check_weights(settings.model)
     told = [(path, columns(path)) for path in (*settings.inputs, *settings.general)]
     stages = {stage_of(names, path) for path, names in told} if settings.stage is None else {settings.stage}
     if len(stages) > 1:
@@ -220,8 +222,9 @@ def _folder(out: Path) -> Iterator[None]:
     try:
         with hold(out):
             yield
-    except BaseException:
-        if new and not (out / manifest.NAME).exists():
+    except BaseException as error:
+        untrained = isinstance(error, ValueError) and not (out / METRICS).exists()
+        if new and (untrained or not (out / manifest.NAME).exists()):
             shutil.rmtree(out, ignore_errors=True)
         raise
 
