@@ -260,7 +260,7 @@ def _watch(out: Path, plan: Plan, stop: list[int], bar: Bar, step: int) -> Any:
 
     class Watch(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
-            self.metrics = Metrics(out, step)
+            self.metrics = Metrics(out, step, writes=os.environ.get("RANK", "0") == "0")
             self.tokens, self.last = self.metrics.tokens, step
             self.clock = Clock(known, self.tokens)
             self.speed = _speed(plan)

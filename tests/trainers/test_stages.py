@@ -10,7 +10,7 @@ import pytest
 
 from tests.pipelines.command import here
 from trainers.metrics import read
-from trainers.rewards import exam, layout
+from trainers.rewards import exam, layout, letters_of, rewards_of
 from trainers.stages import STAGES, check_settings
 
 SHORT = ["--max-steps", "2", "--save-steps", "2", "--batch-size", "2", "--quiet", "--json"]
@@ -98,3 +98,42 @@ def test_rewards_read_the_answer_of_an_exam():
     assert exam(replies, ["A", "A", "AC", "B"]) == [1, 0, 1, 0]
     assert layout(replies) == [1, 1, 1, 0]
     assert exam([[{"role": "assistant", "content": "应当低盐 饮食。"}]], ["低盐饮食"]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("reply", "letters", "laid_out"),
+    [
+        ("C", "C", True),
+        ("【答案】A、C", "AC", True),
+        ("B）甘遂", "B", True),
+        ("（B）", "B", True),
+        ("\n</think>\n\nB", "B", True),
+        ("<think>\n可能是A\n</think>\n\nC", "C", True),
+        ("Ｂ", "B", False),
+        ("甘草（A）与甘遂（B）相反，故选AB。", "AB", False),
+        ("A项错误，B项正确，因此选B", "B", False),
+        ("不选A，选D", "D", False),
+        ("The answer is B.", "B", False),
+        ("\\boxed{D}", "D", False),
+        ("<think>还没想完 A", "", False),
+        ("A. 甘草\nB. 甘遂\nC. 大戟", "", True),
+        ("维生素B缺乏，HBV感染，T细胞", "", False),
+        ("A patient with fever", "", True),
+    ],
+)
+def test_rewards_read_what_a_reply_settles_on(reply: str, letters: str, laid_out: bool):
+    assert letters_of(reply) == letters
+    assert layout([reply]) == [laid_out]
+
+
+def test_a_reward_model_must_score(qwen: Path, tmp_path: Path):
+    """TRL gives a language model a head of random numbers, and random rewards."""
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    for folder, said in (
+        (qwen, "is no model that scores, but Qwen3ForCausalLM"),
+        (tmp_path / "adapter", "`datatools train merge` makes a model of it"),
+        (tmp_path, "or the folder of a reward model"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            rewards_of([str(folder)], has_answers=True)
