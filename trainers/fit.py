@@ -22,6 +22,7 @@ from typing import Any
 from datatools.io.atomic import sync_folder
 from datatools.report.progress import Bar, Progress
 from trainers import checkpoints, manifest, vocabulary
+from trainers.folder import is_adapter
 from trainers.load import adapter_of, library, model_of, quiet_libraries, tokenizer_of
 from trainers.metrics import Clock, Metrics, rows_of_steps, tokens_of_steps
 from trainers.plan import Plan, named, plan_from
@@ -396,6 +397,8 @@ def _save(trainer: Any, tokenizer: Any, out: Path, settings: TrainSettings) -> N
     trainer.save_model(str(temporary))  # every rank: shards are gathered
     if not trainer.is_world_process_zero():
         return
+    if settings.rope_scaling and is_adapter(temporary):
+        model.config.save_pretrained(temporary)  # the adapter was learned over positions that its base does not have
     tokenizer.save_pretrained(temporary)
     for name in ("training_args.bin", "README.md"):  # a pickle of paths, and a card that knows nothing of the data
         (temporary / name).unlink(missing_ok=True)

@@ -15,6 +15,8 @@ POINTER = b"version https://git-lfs"
 def check_weights(model: str) -> None:
     """Raise ValueError, naming the file, unless a folder holds all of a model's weights; a model's id says nothing."""
     folder = Path(model)
+    if (folder / "adapter_config.json").is_file():
+        raise ValueError(f"--model {model}: holds an adapter; `datatools train merge` makes a model of it")
     if not (folder / "config.json").is_file():
         return  # what is no model's folder is told of elsewhere
     index = folder / INDEX

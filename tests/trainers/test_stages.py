@@ -57,6 +57,20 @@ def test_a_longer_context_stands_in_the_model(data: dict[str, Path], qwen: Path,
 
 
 @pytest.mark.slow
+def test_a_longer_context_of_an_adapter_is_merged_with_it(data: dict[str, Path], qwen: Path, tmp_path: Path):
+    more = ["--method", "lora", "--rope-scaling", "linear:4"]
+    done = here("train", data["sft"], "--model", qwen, "--out", tmp_path / "run", *SHORT, *more)
+    assert done.code == 0, done.stderr
+    assert here("train", "merge", tmp_path / "run", "--out", tmp_path / "merged").code == 0
+    config = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert config["max_position_embeddings"] == 2048
+    assert config["rope_parameters"]["factor"] == 4
+    refused = here("train", data["sft"], "--model", tmp_path / "run", "--out", tmp_path / "again")
+    assert refused.code == 2
+    assert "`datatools train merge` makes a model of it" in refused.line
+
+
+@pytest.mark.slow
 def test_a_reward_model_of_ours_rewards(data: dict[str, Path], qwen: Path, tmp_path: Path):
     made = here("train", data["rm"], "--stage", "rm", "--model", qwen, "--out", tmp_path / "rm", *SHORT)
     assert made.code == 0, made.stderr
