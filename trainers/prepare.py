@@ -134,6 +134,7 @@ def write_rows(measured: Measured, out: Path, *, stage: str, max_length: int) ->
             if fitting:
                 writer.write_batch(pa.RecordBatch.from_pylist(fitting, schema=schema))
         writer.close()
+    done.dropped = list(dict.fromkeys(done.dropped))  # of a pair both replies stood there
     if not done.lengths:
         raise ValueError(
             f"all {measured.rows:,} rows are longer than {max_length:,} tokens; a larger --max-length is needed"
@@ -167,9 +168,10 @@ def _made(
             yield _with(row, max(lengths), tokens=sum(lengths), prompt=prompt, chosen=chosen, rejected=rejected)
     elif kind == "replies":
         for row in batch:
-            for prompt, completion, label in _replies(row):
-                asked, (said,), (length,) = _verbatim(renderer, row, prompt, [completion])
-                yield _with(row, length, prompt=asked, completion=said, label=label)
+            made = [(label, *_verbatim(renderer, row, prompt, [reply])) for prompt, reply, label in _replies(row)]
+            longest = max(lengths[0] for *_, lengths in made)  # of a pair both stay, or none
+            for label, asked, (said,), (tokens,) in made:
+                yield _with(row, longest, tokens=tokens, prompt=asked, completion=said, label=label)
     else:
         turns = [(row, prompt_of(row)) for row in batch]
         for (row, prompt), ids in zip(turns, renderer.asked(turns), strict=True):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.pipelines.command import here
+from tests.trainers.conftest import write_rows
 from trainers.metrics import read
 from trainers.rewards import exam, layout, letters_of, rewards_of
 from trainers.stages import STAGES, check_settings
@@ -92,12 +94,46 @@ def test_kto_trains_on_pairs_with_both_labels_in_every_batch(data: dict[str, Pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", ["dpo", "kto", "rm", "orpo"])
+def test_pairs_that_are_too_long_are_named_and_no_other_is_lost(
+    stage: str, data: dict[str, Path], qwen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The libraries would leave out rows of their own accord, and say nothing."""
+    from trainers import fit
+
+    long = {"prompt": "长" * 60, "chosen": "好", "rejected": "坏"}
+    short = {"prompt": "问", "chosen": "好", "rejected": "坏"}
+    rows = write_rows(tmp_path / "rows.jsonl", [short, long, {**short, "chosen": "很好"}])
+    seen = []
+    made = fit._trainer
+
+    def noted(*args: Any) -> Any:
+        found = made(*args)
+        seen.append(len(found[0].train_dataset))
+        return found
+
+    monkeypatch.setattr(fit, "_trainer", noted)
+    words = ["train", rows, "--stage", stage, "--model", qwen, "--out", tmp_path / "run", "--max-length", 64]
+    done = here(*words, "--max-steps", 1, "--json")
+    assert done.code == 0, done.stderr
+    assert "1 too long and dropped (rows.jsonl:2)" in done.stderr
+    assert (done.summary["rows_read"], done.summary["rows_written"]) == (3, 2)
+    assert done.summary["dropped"] == {"too_long": 1}
+    assert seen == [4 if stage == "kto" else 2]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"leraning_rate": 1e-4}, "did you mean learning_rate"),
         ({"betta": 0.1}, "no such field"),
         ({"packing": True}, "--no-pack"),
+        ({"train_sampling_strategy": "group_by_length"}, "rows are trained in their order"),
+        ({"eos_token": "<|endoftext|>"}, "use --template"),
+        ({"completion_only_loss": False}, "every one is verified"),
+        ({"push_to_hub": True}, "nothing is sent anywhere"),
+        ({"what": 1}, "no such field; its documentation lists them"),
         ({"weight_decay": "much"}, "a number is needed"),
         ({"bf16_full_eval": 3}, "true or false"),
     ],
