@@ -168,10 +168,7 @@ def _made(
             yield _with(row, max(lengths), tokens=sum(lengths), prompt=prompt, chosen=chosen, rejected=rejected)
     elif kind == "replies":
         for row in batch:
-            made = [(label, *_verbatim(renderer, row, prompt, [reply])) for prompt, reply, label in _replies(row)]
-            longest = max(lengths[0] for *_, lengths in made)  # of a pair both stay, or none
-            for label, asked, (said,), (tokens,) in made:
-                yield _with(row, longest, tokens=tokens, prompt=asked, completion=said, label=label)
+            yield from _labelled(row, renderer)
     else:
         turns = [(row, prompt_of(row)) for row in batch]
         for (row, prompt), ids in zip(turns, renderer.asked(turns), strict=True):
@@ -184,6 +181,14 @@ def _made(
                 answer=None if answer is None else str(answer),
                 source_text=None if source is None else str(source),
             )
+
+
+def _labelled(row: Row, renderer: Renderer) -> Iterator[dict[str, Any]]:
+    """The replies of a row, each with its label; of a pair both are as long as the longer, so that both stay or none."""
+    made = [(label, _verbatim(renderer, row, prompt, [reply])) for prompt, reply, label in _replies(row)]
+    longest = max(tokens for _, (_, _, (tokens,)) in made)
+    for label, (prompt, (reply,), (tokens,)) in made:
+        yield _with(row, longest, tokens=tokens, prompt=prompt, completion=reply, label=label)
 
 
 def _verbatim(
