@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from trainers.render import shared
 
 LEARNED, OTHER, PLAIN = "\x1b[1;32m", "\x1b[2m", "\x1b[0m"
 
@@ -31,6 +33,30 @@ def shown(tokenizer: Any, ids: Sequence[int], spans: Sequence[tuple[int, int]], 
             said.append(f"【{pieces}】" if learned[begin] else pieces)
         begin = end
     return "".join(said)
+
+
+def sequences(
+    tokenizer: Any, row: Mapping[str, Any], *, rendered: bool
+) -> Iterator[tuple[str, list[int], list[tuple[int, int]]]]:
+    """What a prepared row becomes, one sequence or one a reply: which it is, token ids, and the spans that are learned.
+
+    Nothing is marked where no token is learned as such: of a reward model's pairs, and of prompts.
+    """
+    if "input_ids" in row:
+        yield "", list(row["input_ids"]), list(zip(row["starts"], row["ends"], strict=True))
+        return
+    replies = [(name, row[name]) for name in ("chosen", "rejected", "completion") if name in row]
+    for name, reply in replies or [("", [])]:
+        label = "" if "label" not in row else " (good)" if row["label"] else " (bad)"
+        what = f"{name}{label}, " if name else ""
+        if rendered:
+            prompt = row["prompt"][0]["content"]
+            before, ids = tokenizer([prompt, prompt + reply[0]["content"]], add_special_tokens=False)["input_ids"]
+            yield what, ids, [(shared(before, ids), len(ids))]
+        else:
+            turns = [*row["prompt"], *reply]
+            found = tokenizer.apply_chat_template(turns, add_generation_prompt=not reply, return_dict=True)
+            yield what, list(found["input_ids"]), []
 
 
 def in_colour() -> bool:

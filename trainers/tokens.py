@@ -37,7 +37,7 @@ def write_tokens(
 
     Text is cut into pieces of `max_length`, nothing of it is lost; a conversation is cut behind an answer, or dropped.
     """
-    done = Prepared(rows=measured.rows, expanded=measured.expanded)
+    done = Prepared(rows=measured.rows, expanded=measured.expanded, opened=measured.opened)
     with pa.memory_map(str(measured.path)) as file:
         rows = _Rows(pa.ipc.open_file(file))
         pieces = list(_pieces(rows, measured.lengths.tolist(), done, stage, max_length, too_long))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import resource
 import sys
 from collections.abc import Callable
@@ -28,7 +29,7 @@ class Watch(TrainerCallback):  # type: ignore[misc, unused-ignore]
         self.counted = STAGES[plan.stage].rows != "prompts"  # of prompts nobody knows how long replies become
         per_pass = plan.per_device * plan.processes
         self.known = tokens_of_steps(token_counts(out / DATA), per_pass, plan.accumulation) if self.counted else None
-        self.metrics = Metrics(out, step)
+        self.metrics = Metrics(out, step, writes=os.environ.get("RANK", "0") == "0")
         self.tokens, self.last = self.metrics.tokens, step
         self.clock = Clock(self.known, self.tokens)
         self.speed = _speed(plan)

@@ -12,6 +12,7 @@ from typing import Any
 
 GRAMMAR = "PATH[:name=NAME,weight=W,epochs=E,tokens=N,priority=P]"
 _OPTIONS = re.compile(r"\w[\w-]*=[^,]*(,\w[\w-]*=[^,]*)*")
+MOST_EPOCHS = 1000  # as rows are numbered and written one by one
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
 
 
@@ -36,6 +37,8 @@ class Part:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{self.path}: {name}={value} must be greater than 0")
+        if self.epochs > MOST_EPOCHS:
+            raise ValueError(f"{self.path}: epochs={self.epochs:g} is too often; at most {MOST_EPOCHS:,}")
 
     def options(self) -> str:
         """What was written behind the path.
