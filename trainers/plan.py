@@ -110,7 +110,7 @@ def limits(settings: TrainSettings, stage: str, model: Model, device: Device, le
     least = item * (2 if stage == "kto" else 1)
     needs: dict[str, int] = {}  # of what was looked at
     for method in _methods(settings, cuda):
-        for launch in _launches(settings, method, processes):
+        for launch in _launches(settings, method, processes, cuda):
             attention = _attention(settings, stage, device)
             use = Use(stage, method, cuda, attention, settings.lora_rank, launch, processes)
             needs[method] = held(model, use) + passing(model, use, tokens=least, row=row, checkpointing=True)
@@ -249,15 +249,17 @@ def _methods(settings: TrainSettings, cuda: bool) -> list[str]:
     return ["full", "lora", *(["qlora"] if cuda and find_spec("bitsandbytes") else [])]
 
 
-def _launches(settings: TrainSettings, method: str, processes: int) -> list[str | None]:
+def _launches(settings: TrainSettings, method: str, processes: int, cuda: bool) -> list[str | None]:
     """How several processes may be started, what needs most memory first."""
+    if settings.launch not in ("auto", "ddp") and not cuda:
+        raise ValueError(f"--launch {settings.launch}: spreads a model over GPUs, and there is none; ddp does without")
     if processes == 1:
         return [None]
     if settings.launch in ("zero2", "zero3") and find_spec("deepspeed") is None:
         raise ValueError(f"--launch {settings.launch}: needs pip install deepspeed; fsdp2 does without")
-    if method == "qlora":  # 4-bit weights are not spread
-        return ["ddp"]
-    return [settings.launch] if settings.launch != "auto" else ["ddp", "fsdp2"]
+    if settings.launch != "auto":
+        return [settings.launch]
+    return ["ddp", "fsdp2"] if cuda and method != "qlora" else ["ddp"]  # 4-bit weights are not spread
 
 
 def _why(settings: TrainSettings, use: Use, needs: Mapping[str, int], budget: int) -> str:
