@@ -17,27 +17,30 @@ NAME = "metrics.jsonl"
 class Metrics:
     """The file of metrics, opened to go on behind `step`: lines of later steps are those of a run that was killed.
 
-    Of several ranks `writes` is true for one: two that cut the file at once would lose what is kept.
+    One of several processes writes; the others count along.
     """
 
     def __init__(self, out: Path, step: int, *, writes: bool = True) -> None:
         self.path = out / NAME
         kept = [one for one in read(out) if one["step"] <= step]
         self.tokens = int(kept[-1]["tokens"]) if kept else 0
+        self._file = None
         if writes:
-            text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in kept)
             with atomic_path(self.path) as temporary:
+                text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in kept)
                 temporary.write_text(text, encoding="utf-8")
-        self._file = self.path.open("a", encoding="utf-8")
+            self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Add a line, and let readers see it."""
+        assert self._file is not None
         self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def read(out: Path) -> list[dict[str, Any]]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +18,7 @@ from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from trainers import card, checkpoints, manifest, vocabulary, weights
 from trainers.fit import fit
+from trainers.launching import several_cards, start, started_by, stop
 from trainers.load import check_rope, check_trackers, quiet_libraries, tokenizer_of
 from trainers.machine import Device, Model, device, model_facts
 from trainers.metrics import NAME as METRICS
@@ -244,26 +242,19 @@ def _forget(out: Path) -> None:
 
 
 def _fit(out: Path, plan: Plan, progress: Progress) -> None:
-    """Train in this process, or in one a GPU under accelerate."""
-    if plan.processes == 1:
+    """Train in this process, or in one a GPU."""
+    if plan.processes == 1 and not several_cards():
         fit(out, progress)
         return
-    if plan.precision == "fp32":  # accelerate would ask for MPI where there is no GPU
-        words = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(plan.processes)]
-    else:
-        configuration = Path(__file__).parent / "launch" / f"{plan.launch}.yaml"
-        words = ["accelerate.commands.launch", "--config_file", str(configuration)]
-        words += ["--num_processes", str(plan.processes)]
+    words, values = started_by(plan)
     words = [sys.executable, "-m", *words, "-m", "trainers.fit", str(out)] + (["--quiet"] if progress.quiet else [])
     said = out / "error.txt"
     said.unlink(missing_ok=True)
-    # In a session of its own, so that Ctrl-C comes once and by us: its ranks finish the step and save.
-    process = subprocess.Popen(words, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = start(words, values)
     try:
         code = process.wait()
     except KeyboardInterrupt:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        stop(process)
         raise
     if code:
         reason = said.read_text(encoding="utf-8") if said.exists() else f"its processes ended with code {code}"

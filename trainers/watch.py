@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import resource
 import sys
 from collections.abc import Callable
@@ -24,12 +23,12 @@ from trainers.stages import STAGES
 class Watch(TrainerCallback):  # type: ignore[misc, unused-ignore]
     """Writes metrics, seals checkpoints, stops at a signal that `stop` holds and at a loss that is no number."""
 
-    def __init__(self, out: Path, plan: Plan, stop: list[int], bar: Bar, step: int) -> None:
+    def __init__(self, out: Path, plan: Plan, stop: list[int], bar: Bar, step: int, *, writes: bool) -> None:
         self.out, self.plan, self.stop, self.bar = out, plan, stop, bar
         self.counted = STAGES[plan.stage].rows != "prompts"  # of prompts nobody knows how long replies become
         per_pass = plan.per_device * plan.processes
         self.known = tokens_of_steps(token_counts(out / DATA), per_pass, plan.accumulation) if self.counted else None
-        self.metrics = Metrics(out, step, writes=os.environ.get("RANK", "0") == "0")
+        self.metrics = Metrics(out, step, writes=writes)
         self.tokens, self.last = self.metrics.tokens, step
         self.clock = Clock(self.known, self.tokens)
         self.speed = _speed(plan)
@@ -66,15 +65,15 @@ class Watch(TrainerCallback):  # type: ignore[misc, unused-ignore]
         self.last = state.global_step
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        if _anywhere(bool(self.stop), args):
+        if anywhere(bool(self.stop), args):
             control.should_save = control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()
+        _wait_for_all()
         if state.is_world_process_zero:
             checkpoints.seal(self.out / f"checkpoint-{state.global_step}")
             checkpoints.remove_old(self.out)
+        _wait_for_all()  # a process that ended now would take the one that writes with it
 
     def _must_be_a_number(self, at: int, logs: dict[str, Any]) -> None:
         for name in ("loss", "grad_norm"):
@@ -123,7 +122,12 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _anywhere(flag: bool, args: Any) -> bool:
+def _wait_for_all() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def anywhere(flag: bool, args: Any) -> bool:
     """Whether any rank has the flag: all must stop behind the same step."""
     if args.world_size == 1:
         return flag

@@ -10,14 +10,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from tests.pipelines.command import Ended, ended, here, killed_when, started, until
 from tests.trainers.conftest import says, user, write_rows
-from trainers import checkpoints, manifest, probe
+from trainers import checkpoints, fit, manifest, probe
 from trainers.build import trainer_of
-from trainers.metrics import read
+from trainers.metrics import Metrics, read
 from trainers.plan import Plan, plan_from
 from trainers.save import TEMPORARY
 from trainers.settings import settings_from
@@ -316,21 +318,83 @@ def test_a_probe_computes_in_the_precision_of_the_run(data: dict[str, Path], mod
 def test_a_batch_that_does_not_fit_is_halved(
     rows: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: Path
 ):
-    import torch
-
     seen: list[int] = []
 
-    def too_small(trainer: object, plan: Plan) -> None:
+    def too_small(trainer: object, plan: Plan) -> bool:
         seen.append(plan.per_device)
-        if plan.per_device > 1:
-            raise torch.OutOfMemoryError
+        return plan.per_device > 1
 
-    monkeypatch.setattr(probe, "_probe", too_small)
+    monkeypatch.setattr(probe, "_overflows", too_small)
     done = here("train", rows, "--model", model, "--out", tmp_path / "run", "--max-steps", 2, "--batch-size", 4)
     assert done.code == 0, done.stderr
     assert seen == [4, 2, 1]
     plan = manifest.read(tmp_path / "run")["plan"]  # type: ignore[index]
     assert (plan["per_device"], plan["accumulation"]) == (1, 4)
-    assert "4 rows at once do not fit; now 2" in done.stderr
+    assert "so many rows at once; now 2, in 2 passes" in done.stderr
     nothing = plan_from({**plan, "checkpointing": True})
     assert probe.halved(nothing) is None
+
+
+def test_a_memory_that_runs_full_on_the_way_costs_the_steps_since_the_checkpoint(
+    rows: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: Path
+):
+    import torch
+    from trl import SFTTrainer
+
+    compute = SFTTrainer.compute_loss
+
+    def full(self: Any, *given: Any, **more: Any) -> Any:
+        if self.state.global_step == 6 and self.args.per_device_train_batch_size > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return compute(self, *given, **more)
+
+    monkeypatch.setattr(SFTTrainer, "compute_loss", full)
+    done = here(*line(rows, model, tmp_path / "run"))
+    assert done.code == 0, done.stderr
+    assert "so many rows at once; now 1, in 3 passes, from the last checkpoint" in done.stderr
+    assert "goes on from checkpoint-4" in done.stderr
+    told = [[(one["step"], one["tokens"]) for one in read(run)] for run in (tmp_path / "run", uninterrupted)]
+    assert told[0] == told[1]
+    # Where one row is too much already there is a line that says so.
+    monkeypatch.setattr(probe, "halved", lambda plan: None)
+    monkeypatch.setattr(fit, "halved", lambda plan: None)
+    nothing = here(*line(rows, model, tmp_path / "other"))
+    assert nothing.code == 2
+    assert "step 7: the memory does not hold one row of 128 tokens: --method lora" in nothing.line
+
+
+def test_processes_die_with_the_one_that_began_them(rows: Path, model: Path, tmp_path: Path):
+    """No orphan trains on: the same line at once goes on alone."""
+    out = tmp_path / "run"
+    words = [*line(rows, model, out), "--processes", 2]
+    process = started(*words)
+    assert until(process, at_step(out, 5))
+    ranks = psutil.Process(process.pid).children(recursive=True)
+    assert len(ranks) >= 3  # what starts them, and they
+    process.kill()
+    ended(process)
+    _, alive = psutil.wait_procs(ranks, timeout=20)
+    assert not alive, alive
+    done = ended(started(*words))
+    assert done.code == 0, done.stderr
+    assert "goes on from checkpoint-4" in done.stderr
+    assert [one["step"] for one in read(out)] == list(range(1, STEPS + 1))
+
+
+def test_only_the_process_that_writes_touches_the_metrics(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "tokens": 10}\n{"step": 2, "tokens": 25}\n{"step": 3, "to')
+    before = path.read_bytes()
+    assert Metrics(tmp_path, 2, writes=False).tokens == 25
+    assert path.read_bytes() == before
+    metrics = Metrics(tmp_path, 1)
+    metrics.close()
+    assert [one["step"] for one in read(tmp_path)] == [1]
+
+
+def test_a_model_is_not_spread_over_processes_without_a_gpu(rows: Path, model: Path, tmp_path: Path):
+    for launch in ("fsdp2", "zero2"):
+        refused = here(*line(rows, model, tmp_path / "run"), "--processes", 2, "--launch", launch)
+        assert refused.code == 2
+        assert f"--launch {launch}: spreads a model over GPUs, and there is none" in refused.line
+    assert not (tmp_path / "run").exists()
