@@ -185,7 +185,7 @@ def _made(
 
 
 def _labelled(row: Row, renderer: Renderer) -> Iterator[dict[str, Any]]:
-    """The replies of a row, each with its label; of a pair both are as long as the longer: both stay, or none."""
+    """The replies of a row with their labels; of a pair both are as long as the longer, so that both stay or none."""
     made = [(label, _verbatim(renderer, row, prompt, [reply])) for prompt, reply, label in _replies(row)]
     longest = max(tokens for _, (_, _, (tokens,)) in made)
     for label, (prompt, (reply,), (tokens,)) in made:

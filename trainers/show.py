@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,22 @@ def sequences(
             yield what, list(found["input_ids"]), []
 
 
+def visible(text: str) -> str:
+    """Text with what a terminal would hide or obey written out; the joiners of emoji stay.
+
+    >>> visible("一\\u200b二\\x1b[2J")
+    '一\\\\u200b二\\\\x1b[2J'
+    """
+    return "".join(
+        "⏎\n"
+        if sign == "\n"
+        else ascii(sign)[1:-1]
+        if unicodedata.category(sign) in ("Cc", "Cf") and sign not in "\t\u200d"
+        else sign
+        for sign in text
+    )
+
+
 def in_colour() -> bool:
     """Whether stdout is a terminal whose user did not refuse colours."""
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -70,6 +87,6 @@ def _pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     for end in range(1, len(ids) + 1):
         text = tokenizer.decode(ids[begin:end], skip_special_tokens=False, clean_up_tokenization_spaces=False)
         if "\ufffd" not in text or end == len(ids) or end - begin >= 8:
-            pieces.append(text.replace("\n", "⏎\n"))
+            pieces.append(visible(text))
             begin = end
     return pieces

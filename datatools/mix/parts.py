@@ -149,6 +149,8 @@ def amounts(parts: Sequence[Part], supply: Sequence[int], total: int | None) -> 
         raise ValueError(f"{unweighted[0]}: has no weight; give one to every input or to none")
     else:
         weights = [part.weight or 0.0 for part in parts]
+        if nothing := [part.name or part.path for part, tokens in zip(parts, supply, strict=True) if not tokens]:
+            raise ValueError(f"{nothing[0]}: holds no text, so its weight cannot be kept; leave it out")
     whole = sum(weights)
     if not whole:
         return [0.0] * len(parts)
