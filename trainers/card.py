@@ -13,7 +13,6 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datatools.io.atomic import atomic_path
+from trainers.manifest import versions
 
 BATCH = 8192  # rows
 NAMED = 12  # values of a column that are named; the rest is counted together
@@ -37,7 +37,6 @@ COUNTED = {
     "mix_source": "Parts of the mixture",
 }
 LICENSE_KEYS = (b"license", b"datatools.license")
-LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _LANGUAGE = re.compile("[a-z]{2,3}")
 
@@ -248,10 +247,5 @@ def _shown(value: object) -> str:
 
 
 def _versions() -> str:
-    found = []
-    for name in LIBRARIES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found) or "No library of training is installed."
+    found = versions()
+    return ", ".join(f"{name} {found[name]}" for name in found) or "No library of training is installed."

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainers.checkpoints import KEPT
 from trainers.machine import Device, Model
 from trainers.memory import Use, generating, held, most_tokens, passing
 from trainers.prepare import Prepared
@@ -190,6 +191,12 @@ def plan(settings: TrainSettings, stage: str, model: Model, device: Device, foun
     )
 
 
+def on_disk(plan: Plan, model: Model, rank: int) -> int:
+    """Bytes that a run's folder grows to: checkpoints with their moments, one more while it is written, the model."""
+    learned = model.parameters if plan.method == "full" else model.adapter(rank)
+    return (KEPT + 1) * 12 * learned + 4 * learned
+
+
 def pack_size(settings: TrainSettings, stage: str, found: Limits) -> int | None:
     """Tokens of a pack; None where rows stay alone: in stages that compare replies, and where a batch counts rows."""
     packs = STAGES[stage].rows == "tokens" and settings.pack and settings.batch_size is None
@@ -206,8 +213,8 @@ def lines(plan: Plan, found: Limits, model: Model, device: Device, prepared: Pre
     said = [
         f"stage     {plan.stage}: {source}",
         f"method    {plan.method}, {plan.precision}{share}{kept}: {found.why_method}",
-        f"memory    {_gb(needed)} of {_gb(free)} GB that are free: {model.parameters:,} weights and what they need to "
-        f"learn {_gb(plan.memory)}, a pass of {at_once:,} tokens {_gb(plan.pass_memory)}",
+        f"memory    {gigabytes(needed)} of {gigabytes(free)} GB that are free: {model.parameters:,} weights and what "
+        f"they need to learn {gigabytes(plan.memory)}, a pass of {at_once:,} tokens {gigabytes(plan.pass_memory)}",
         f"length    {plan.max_length:,} tokens: {found.why_length}",
         f"rows      {plan.rows:,}: {_fate(plan, prepared)}",
         f"tokens    {_tokens(plan)}",
@@ -223,7 +230,7 @@ def lines(plan: Plan, found: Limits, model: Model, device: Device, prepared: Pre
     if prepared.opened:
         said.insert(5, "thoughts  are begun by the template's prompt; an answer without any ends them first")
     if needed > found.budget:
-        said.append(f"warning   that is more than is planned with ({_gb(found.budget)} GB): {_smaller(plan)}")
+        said.append(f"warning   that is more than is planned with ({gigabytes(found.budget)} GB): {_smaller(plan)}")
     return said
 
 
@@ -283,7 +290,7 @@ def _why(settings: TrainSettings, use: Use, needs: Mapping[str, int], budget: in
         return "nothing that needs more fits"
     if use.method == "full":
         return "all weights fit" if not use.sharded else "one copy a GPU would not fit"
-    return f"full would need {_gb(needs['full'])} GB"
+    return f"full would need {gigabytes(needs['full'])} GB"
 
 
 def _operations(stage: str, use: Use, checkpointing: bool) -> int:
@@ -401,7 +408,7 @@ def _smaller(plan: Plan) -> str:
     return f"{shorter}, or a smaller model"
 
 
-def _gb(number: float) -> str:
+def gigabytes(number: float) -> str:
     return f"{number / 1e9:,.2f}" if number < 10e9 else f"{number / 1e9:,.1f}"
 
 

@@ -17,13 +17,14 @@ from datatools.engine.work import hold
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
 from trainers import card, checkpoints, manifest, vocabulary, weights
+from trainers.checkpoints import KEPT
 from trainers.fit import fit
 from trainers.launching import several_cards, start, started_by, stop
 from trainers.load import check_rope, check_trackers, quiet_libraries, tokenizer_of
 from trainers.machine import Device, Model, device, model_facts
 from trainers.metrics import NAME as METRICS
 from trainers.metrics import read as read_metrics
-from trainers.plan import Limits, Plan, limits, lines, pack_size, plan, plan_from
+from trainers.plan import Limits, Plan, gigabytes, limits, lines, on_disk, pack_size, plan, plan_from
 from trainers.prepare import DATA, Prepared, examples, measure, renders, write_rows
 from trainers.report import write_report
 from trainers.rewards import rewards_of
@@ -55,7 +56,11 @@ def train(
             settings, more = _extended(settings, Path(folder))
             done, prepared, decided, model, machine = _prepare(settings, stage, Path(folder), progress)
         _count(summary, prepared)
-        summary.estimate = lines(done, decided, model, machine, prepared, source) + more
+        summary.estimate = [
+            *lines(done, decided, model, machine, prepared, source),
+            *more,
+            *_room(settings, done, model),
+        ]
         summary.dry_run, summary.seconds = done.recorded(), round(time.perf_counter() - began, 3)
         return summary
     out = settings.folder
@@ -72,7 +77,11 @@ def train(
         for line in found["lines"]:
             progress.say(line)
         if not found.get("finished"):
-            found = {**found, "free": {"report_to": list(settings.report_to), "save_steps": settings.save_steps}}
+            if others := manifest.other_versions(found):
+                progress.say(f"train: {others}: it goes on, though not to the bits it would have come to")
+            # Files may lie elsewhere now, and how often is saved changes no weight.
+            found = {**found, **identity, "free": {"report_to": list(settings.report_to)}}
+            found["plan"]["save_steps"] = settings.save_steps or found["plan"]["save_steps"]
             manifest.write(out, found)
             for name in checkpoints.remove_broken(out):
                 progress.say(f"train: {name} was never finished, and is removed")
@@ -167,6 +176,21 @@ def _prepare(
     return plan(settings, stage, model, machine, decided, prepared), prepared, decided, model, machine
 
 
+def _room(settings: TrainSettings, plan: Plan, model: Model) -> list[str]:
+    """A warning where the disk will not hold the checkpoints."""
+    needed = on_disk(plan, model, settings.lora_rank)
+    there = next(
+        folder for folder in (settings.folder.resolve(), *settings.folder.resolve().parents) if folder.exists()
+    )
+    free = shutil.disk_usage(there).free
+    if needed <= free:
+        return []
+    return [
+        f"warning   {gigabytes(needed)} GB of disk are needed for {KEPT + 1} checkpoints and the model, "
+        f"{gigabytes(free)} GB are free: it stops when they are full, and goes on once there is room"
+    ]
+
+
 def _extended(settings: TrainSettings, out: Path) -> tuple[TrainSettings, list[str]]:
     """The settings of a run in `out` and a line of the plan; where a vocabulary is extended, its tokenizer is made."""
     if not settings.extend_vocab:
@@ -203,10 +227,11 @@ def _begin(
     kept = {name: value for name, value in vars(prepared).items() if name != "lengths"}
     found = {
         **identity,
+        "versions": manifest.versions(),
         "free": {},
         "plan": done.recorded(),
         "prepared": kept,
-        "lines": [*lines(done, decided, model, machine, prepared, source), *more],
+        "lines": [*lines(done, decided, model, machine, prepared, source), *more, *_room(settings, done, model)],
     }
     manifest.write(out, found)
     return found

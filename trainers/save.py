@@ -64,7 +64,6 @@ def no_space(out: Path) -> str:
     shutil.rmtree(out / TEMPORARY, ignore_errors=True)
     last = checkpoints.newest(out)
     size = sum(path.stat().st_size for path in last.rglob("*") if path.is_file()) if last else 0
-    have = (
-        f"the last whole one is {last.name}; about {size / 1e9:.2f} GB more are needed" if last else "there is none yet"
-    )
+    need = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+    have = f"the last whole one is {last.name}; about {need} more are needed" if last else "there is none yet"
     return f"{out}: the disk is full, a checkpoint could not be written; {have}. Make room: the same line goes on"

@@ -35,6 +35,7 @@ class Watch(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         self.clock = Clock(self.known, self.tokens)
+        state.save_steps = self.plan.save_steps  # a checkpoint brings its own along
 
     def on_log(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         logs: dict[str, Any] = more["logs"]

@@ -229,6 +229,54 @@ def test_other_settings_and_data_are_refused(rows: Path, model: Path, uninterrup
     assert "sft.jsonl has changed; --fresh starts over" in changed.line
 
 
+def test_files_that_moved_are_the_same(rows: Path, model: Path, uninterrupted: Path, tmp_path: Path):
+    """Run, data and model in other places, how often is saved too: nothing of it changes a weight."""
+    out = tmp_path / "here" / "run"
+    assert interrupted(signal.SIGTERM, 5, *line(rows, model, out), out=out).code == 130
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    shutil.copy(rows, tmp_path / "other.jsonl")
+    shutil.copytree(model, tmp_path / "model")
+    out = tmp_path / "there" / "run"
+    words = line(tmp_path / "other.jsonl", tmp_path / "model", out)
+    done = here(*words, "--save-steps", 5)
+    assert done.code == 0, done.stderr
+    assert "goes on from checkpoint-" in done.stderr
+    assert_same(out, uninterrupted)
+    assert {10, 12} == {checkpoints.step_of(path) for path in out.glob("checkpoint-*")}
+
+
+def test_a_template_that_changed_is_other_data(rows: Path, model: Path, tmp_path: Path):
+    from tests.trainers import small
+
+    out, template = tmp_path / "run", tmp_path / "own.jinja"
+    template.write_text(small.CHATML)
+    words = [*line(rows, model, out), "--template", template]
+    assert interrupted(signal.SIGTERM, 3, *words, out=out).code == 130
+    template.write_text(small.CHATML.replace("assistant", "doctor"))
+    refused = here(*words)
+    assert refused.code == 2
+    assert "own.jinja has changed" in refused.line
+
+
+def test_other_libraries_are_named(rows: Path, model: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    assert interrupted(signal.SIGTERM, 3, *line(rows, model, out), out=out).code == 130
+    found = manifest.read(out)
+    assert found is not None
+    manifest.write(out, {**found, "versions": {**found["versions"], "torch": "2.12.0"}})
+    done = here(*line(rows, model, out))
+    assert done.code == 0
+    assert "torch was 2.12.0, now 2.13" in done.stderr
+
+
+def test_too_small_a_disk_is_foretold(rows: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
+    told = here(*line(rows, model, tmp_path / "run"), "--dry-run")
+    assert told.code == 0
+    assert "of disk are needed for 3 checkpoints and the model" in told.stdout
+
+
 def test_fresh_starts_over(rows: Path, model: Path, tmp_path: Path):
     out = tmp_path / "run"
     short = ["--max-steps", 1, "--save-steps", 1, "--batch-size", 1]
