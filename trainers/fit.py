@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def fit(out: Path, progress: Progress) -> None:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                 if stop and trainer.state.global_step < trainer.state.max_steps:
                     raise KeyboardInterrupt
-            _save(trainer, tokenizer, out, settings)
+            _save(trainer, tokenizer, out, settings, plan.stage)
         except Exception as error:
             if not _disk_is_full(error):
                 raise
@@ -132,30 +132,39 @@ def _trainer(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any]:
     more: dict[str, Any] = {}
     if STAGES[plan.stage].rows == "prompts":
         more["reward_funcs"] = rewards_of(settings.rewards, has_answers="answer" in data.column_names)
-    template = tokenizer.chat_template
-    if is_rendered(out / DATA):
-        tokenizer.chat_template = VERBATIM
     try:
         config = config_class(**_config(out, settings, plan, {one.name for one in fields(config_class)}))
-        trainer = trainer_class(
-            model=model,
-            args=config,
-            train_dataset=data,
-            processing_class=tokenizer,
-            peft_config=adapter_of(settings, plan, tokenizer, min(known, before), model) if known else None,
-            **more,
-        )
+        with _verbatim(tokenizer, settings.model) if is_rendered(out / DATA) else nullcontext():
+            trainer = trainer_class(
+                model=model,
+                args=config,
+                train_dataset=data,
+                processing_class=tokenizer,
+                peft_config=adapter_of(settings, plan, tokenizer, min(known, before), model) if known else None,
+                **more,
+            )
     except (TypeError, ValueError) as error:
         if settings.set:
             raise ValueError(f"--set {', '.join(settings.set)}: {' '.join(str(error).split())}") from error
         raise
-    tokenizer.chat_template = template  # replies are tokens now; what is saved is the model's own
     head = trainer.model.get_output_embeddings() if known else None
     if head is not None and not hasattr(head, "bias"):
         head.bias = None  # the fused loss asks for it, and peft's wrapper around a head with new tokens has none
     for callback in (transformers.PrinterCallback, transformers.ProgressCallback):
         trainer.remove_callback(callback)
     return trainer, tokenizer
+
+
+@contextmanager
+def _verbatim(tokenizer: Any, model: str) -> Iterator[None]:
+    """While a trainer makes tokens of replies: nothing is put around them, they have their beginning and their end."""
+    before = tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token
+    end = Renderer(tokenizer, model).end
+    tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token = VERBATIM, None, end
+    try:
+        yield
+    finally:
+        tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token = before
 
 
 def _config(out: Path, settings: TrainSettings, plan: Plan, known: set[str]) -> dict[str, Any]:
@@ -384,11 +393,12 @@ def _stopping() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _save(trainer: Any, tokenizer: Any, out: Path, settings: TrainSettings) -> None:
+def _save(trainer: Any, tokenizer: Any, out: Path, settings: TrainSettings, stage: str) -> None:
     """Put model and tokenizer into the run's folder: written beside it, made durable, then moved in."""
     temporary = out / TEMPORARY
     model = trainer.accelerator.unwrap_model(trainer.model)
-    if getattr(model, "generation_config", None) is not None and tokenizer.chat_template:
+    # Of texts alone nothing is rendered, and no template need be one that can be.
+    if getattr(model, "generation_config", None) is not None and tokenizer.chat_template and stage != "pt":
         end = tokenizer.convert_tokens_to_ids(Renderer(tokenizer, settings.model).end)
         stated = model.generation_config.eos_token_id
         several = stated if isinstance(stated, list) else [stated]
