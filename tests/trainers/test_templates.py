@@ -199,7 +199,7 @@ def test_what_is_compared_is_what_was_shown(stage: str, tmp_path: Path, monkeypa
         assert text.lstrip() == f"</think>\n\n{answer}<|im_end|>"
     assert replies
     prompt = row["prompt_input_ids"] if "prompt_input_ids" in row else row["prompt_ids"]
-    assert tokenizer.decode(prompt).endswith("assistant\n<think>")
+    assert tokenizer.decode(prompt).endswith("assistant\n<think>\n")
     assert "<bos>" not in tokenizer.decode(prompt)
     assert (tmp_path / "run" / "chat_template.jinja").read_text(encoding="utf-8") == tokenizer.chat_template
     checkpoint = tmp_path / "run" / "checkpoint-1" / "chat_template.jinja"
