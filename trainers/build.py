@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -35,30 +37,39 @@ def trainer_of(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any
     more: dict[str, Any] = {}
     if STAGES[plan.stage].rows == "prompts":
         more["reward_funcs"] = rewards_of(settings.rewards, has_answers="answer" in data.column_names)
-    template = tokenizer.chat_template
-    if is_rendered(out / DATA):
-        tokenizer.chat_template = VERBATIM
     try:
         config = config_class(**_config(out, settings, plan, {one.name for one in fields(config_class)}))
-        trainer = trainer_class(
-            model=model,
-            args=config,
-            train_dataset=data,
-            processing_class=tokenizer,
-            peft_config=adapter_of(settings, plan, tokenizer, min(known, before), model) if known else None,
-            **more,
-        )
+        with _verbatim(tokenizer, settings.model) if is_rendered(out / DATA) else nullcontext():
+            trainer = trainer_class(
+                model=model,
+                args=config,
+                train_dataset=data,
+                processing_class=tokenizer,
+                peft_config=adapter_of(settings, plan, tokenizer, min(known, before), model) if known else None,
+                **more,
+            )
     except (TypeError, ValueError) as error:
         if settings.set:
             raise ValueError(f"--set {', '.join(settings.set)}: {' '.join(str(error).split())}") from error
         raise
-    tokenizer.chat_template = template  # replies are tokens now; what is saved is the model's own
     head = trainer.model.get_output_embeddings() if known else None
     if head is not None and not hasattr(head, "bias"):
         head.bias = None  # the fused loss asks for it, and peft's wrapper around a head with new tokens has none
     for callback in (transformers.PrinterCallback, transformers.ProgressCallback):
         trainer.remove_callback(callback)
     return trainer, tokenizer
+
+
+@contextmanager
+def _verbatim(tokenizer: Any, model: str) -> Iterator[None]:
+    """While a trainer makes tokens of replies: nothing is put around them, they have their beginning and their end."""
+    before = tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token
+    end = Renderer(tokenizer, model).end
+    tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token = VERBATIM, None, end
+    try:
+        yield
+    finally:
+        tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token = before
 
 
 def _config(out: Path, settings: TrainSettings, plan: Plan, known: set[str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from datatools.io.atomic import atomic_path
 from trainers.manifest import versions
+from trainers.rows import read_rows
 
 BATCH = 8192  # rows
 NAMED = 12  # values of a column that are named; the rest is counted together
@@ -68,7 +69,7 @@ def describe(path: Path) -> DataFile:
     if path.suffix == ".parquet":
         metadata = _count_parquet(path, found)
     else:
-        _count_lines(path, found)
+        _count_rows(path, found)
     return DataFile(
         path.name,
         _sha256(path),
@@ -141,24 +142,16 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _count_lines(path: Path, found: _Found) -> None:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}:{number}: no JSON ({error})") from error
-            found.rows += 1
-            values = row if isinstance(row, dict) else {}
-            for name in COUNTED:
-                value = values.get("prompt" if name == "prompt_id" else name)
-                if isinstance(value, str) and value:
-                    found.counts[name][value] += 1
-            if isinstance(flags := values.get("flags"), list):
-                found.checked += 1
-                found.counts["flags"].update(map(str, flags))
+def _count_rows(path: Path, found: _Found) -> None:
+    for row in read_rows([str(path)]):
+        found.rows += 1
+        for name in COUNTED:
+            value = row.values.get("prompt" if name == "prompt_id" else name)
+            if isinstance(value, str) and value:
+                found.counts[name][value] += 1
+        if isinstance(flags := row.values.get("flags"), list):
+            found.checked += 1
+            found.counts["flags"].update(map(str, flags))
 
 
 def _sha256(path: Path) -> str:

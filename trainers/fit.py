@@ -57,7 +57,7 @@ def _trained(out: Path, progress: Progress) -> Plan | None:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                 if stop and trainer.state.global_step < trainer.state.max_steps:
                     raise KeyboardInterrupt
-            save(trainer, tokenizer, out, settings)
+            save(trainer, tokenizer, out, settings, plan.stage)
         except Exception as error:
             if disk_is_full(error):
                 raise ValueError(no_space(out)) from error

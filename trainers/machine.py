@@ -127,8 +127,8 @@ def _from_hub(model: str) -> Any:
 
 def _parameters(folder: Path, config: dict[str, Any]) -> int:
     """Parameters by the heads of the safetensors files; by the configuration where there are none."""
-    files = [path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter")]
-    if files:
+    files = weights.files(folder)
+    if files and all(path.is_file() for path in files):  # of a model on the hub only the index is here
         return sum(weights.count(path) for path in files)
     hidden, layers = config.get("hidden_size", 0), config.get("num_hidden_layers", 0)
     inner, words = config.get("intermediate_size", 4 * hidden), config.get("vocab_size", 0)

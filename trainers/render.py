@@ -238,7 +238,9 @@ class Renderer:
                 try:
                     self._texts([messages[:number]])
                 except TemplateError as error:
-                    raise ValueError(f"{row.place}: the chat template refuses it: {error}") from error
+                    raise ValueError(
+                        f"{row.place}: the chat template refuses it: {error}; change the row, or --template FILE"
+                    ) from error
             raise ValueError(f"the chat template fails: {all_together}") from all_together
 
     def _texts(self, several: Sequence[Sequence[dict[str, str]]]) -> list[str]:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ class Row:
 
 def read_rows(paths: Sequence[str], limit: int | None = None) -> Iterator[Row]:
     """All rows of the files, in order. Raises ValueError, naming file and line, for what cannot be read."""
-    return islice(chain.from_iterable(_rows(Path(path)) for path in paths), limit)
+    names = Counter(Path(path).name for path in set(paths))
+    told = ((Path(path), path if names[Path(path).name] > 1 else Path(path).name) for path in paths)
+    return islice(chain.from_iterable(_rows(path, name) for path, name in told), limit)
 
 
 def columns(path: str) -> list[str]:
@@ -42,7 +45,7 @@ def columns(path: str) -> list[str]:
             if file.metadata.num_rows == 0:
                 raise ValueError(f"{path}: holds no rows")
             return list(file.schema_arrow.names)
-    first = next(_rows(found), None)
+    first = next(_rows(found, found.name), None)
     if first is None:
         raise ValueError(f"{path}: holds no rows")
     return list(first.values)
@@ -72,16 +75,17 @@ def interleaved(rows: Iterable[Row], general: Callable[[], Iterable[Row]], share
             due -= 1
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path, name: str) -> Iterator[Row]:
+    """The rows of a file; `name` is what it is called in their places."""
     kind = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:])
     if path.is_dir() or not path.exists():
         raise ValueError(f"{path}: {'is a folder; name its files' if path.is_dir() else 'no such file'}")
     if kind == ".parquet":
-        return _parquet_rows(path)
+        return _parquet_rows(path, name)
     if kind.removesuffix(".gz") in (".jsonl", ".ndjson"):
-        return _lines(path)
+        return _lines(path, name)
     if kind.removesuffix(".gz") == ".json":
-        return _lines(path) if _begins(path) == b"{" else _list(path)
+        return _lines(path, name) if _begins(path) == b"{" else _list(path, name)
     raise ValueError(f"{path}: {READ}")
 
 
@@ -94,17 +98,17 @@ def _parquet(path: Path) -> pq.ParquetFile:
         raise ValueError(f"{path}: is no parquet file ({str(error).splitlines()[0]})") from error
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(path: Path, name: str) -> Iterator[Row]:
     with _parquet(path) as file:
         number = 0
         try:
             for batch in file.iter_batches(BATCH):
                 for values in batch.to_pylist():
                     number += 1
-                    yield Row(f"{path.name}:{number}", values)
+                    yield Row(f"{name}:{number}", values)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             said = str(error).splitlines()[0].strip()
-            raise ValueError(f"{path.name}:{number + 1}: the file is damaged from about here ({said})") from error
+            raise ValueError(f"{name}:{number + 1}: the file is damaged from about here ({said})") from error
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -117,22 +121,22 @@ def _begins(path: Path) -> bytes:
         return file.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
 
 
-def _lines(path: Path) -> Iterator[Row]:
+def _lines(path: Path, name: str) -> Iterator[Row]:
     with _read(path), _open(path) as lines:
         for number, line in enumerate(lines, 1):
             if number == 1:
                 line = line.removeprefix(codecs.BOM_UTF8)
             if line.strip():
-                yield _row(path, number, _parsed(line, f"{path.name}:{number}"))
+                yield _row(name, number, _parsed(line, f"{name}:{number}"))
 
 
-def _list(path: Path) -> Iterator[Row]:
+def _list(path: Path, name: str) -> Iterator[Row]:
     with _read(path), _open(path) as file:
         found = _parsed(file.read().removeprefix(codecs.BOM_UTF8), str(path))
     if not isinstance(found, list):
         raise ValueError(f"{path}: a JSON list of rows is needed")
     for number, values in enumerate(found, 1):
-        yield _row(path, number, values)
+        yield _row(name, number, values)
 
 
 @contextmanager
@@ -160,7 +164,7 @@ def _parsed(text: bytes, where: str) -> Any:
         raise ValueError(f"{where}: no JSON that can be read ({str(error).partition(';')[0]})") from error
 
 
-def _row(path: Path, number: int, values: object) -> Row:
+def _row(name: str, number: int, values: object) -> Row:
     if not isinstance(values, dict):
-        raise ValueError(f"{path.name}:{number}: an object with named columns is needed")
-    return Row(f"{path.name}:{number}", values)
+        raise ValueError(f"{name}:{number}: an object with named columns is needed")
+    return Row(f"{name}:{number}", values)

@@ -20,11 +20,12 @@ FULL = ("os error 28", "os error 27", "No space left", "PytorchStreamWriter fail
 FULL_ERRNO = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
-def save(trainer: Any, tokenizer: Any, out: Path, settings: TrainSettings) -> None:
+def save(trainer: Any, tokenizer: Any, out: Path, settings: TrainSettings, stage: str) -> None:
     """Put model and tokenizer into the run's folder: written beside it, made durable, then moved in."""
     temporary = out / TEMPORARY
     model = trainer.accelerator.unwrap_model(trainer.model)
-    if getattr(model, "generation_config", None) is not None and tokenizer.chat_template:
+    # Of texts alone nothing is rendered, and no template need be one that can be.
+    if getattr(model, "generation_config", None) is not None and tokenizer.chat_template and stage != "pt":
         end = tokenizer.convert_tokens_to_ids(Renderer(tokenizer, settings.model).end)
         stated = model.generation_config.eos_token_id
         several = stated if isinstance(stated, list) else [stated]

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 POINTER = b"version https://git-lfs"
 
@@ -19,23 +20,32 @@ def check_weights(model: str) -> None:
         raise ValueError(f"--model {model}: holds an adapter; `datatools train merge` makes a model of it")
     if not (folder / "config.json").is_file():
         return  # what is no model's folder is told of elsewhere
+    found = files(folder)
+    if missing := [path.name for path in found if not path.is_file()]:
+        raise ValueError(
+            f"--model {model}: {len(missing)} of {len(found)} files of weights are not there ({missing[0]}); "
+            "fetch the model again"
+        )
+    for path in found:
+        tensors(path)
+    if not found and not any(folder.glob("*.bin")):
+        raise ValueError(f"--model {model}: holds no weights (*.safetensors); fetch the model again")
+
+
+def files(folder: Path) -> list[Path]:
+    """The safetensors files that make up a model: the whole one, those of its index, or all that are no adapter's.
+
+    A folder may hold the same weights once more, under the names that another program wants.
+    """
     index = folder / INDEX
+    if (folder / WHOLE).is_file():
+        return [folder / WHOLE]
     if index.is_file():
         try:
-            wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            return [folder / name for name in sorted(set(json.loads(index.read_bytes())["weight_map"].values()))]
         except (ValueError, KeyError) as error:
             raise ValueError(f"{index}: is no index of weights; fetch the model again") from error
-        missing = sorted(name for name in wanted if not (folder / name).is_file())
-        if missing:
-            raise ValueError(
-                f"--model {model}: {len(missing)} of {len(wanted)} files of weights are not there ({missing[0]}); "
-                "fetch the model again"
-            )
-    files = [path for path in sorted(folder.glob("*.safetensors")) if not path.name.startswith("adapter")]
-    for path in files:
-        tensors(path)
-    if not files and not any(folder.glob("*.bin")):
-        raise ValueError(f"--model {model}: holds no weights (*.safetensors); fetch the model again")
+    return [path for path in sorted(folder.glob("*.safetensors")) if not path.name.startswith("adapter")]
 
 
 def tensors(path: Path) -> dict[str, Any]:

@@ -203,6 +203,15 @@ def test_lines_are_counted_with_the_blank_ones(tmp_path: Path):
         next(rows)
 
 
+def test_files_of_one_name_are_told_apart(tmp_path: Path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        write_rows(tmp_path / folder / "a.jsonl", [{"text": folder}])
+    paths = [str(tmp_path / folder / "a.jsonl") for folder in ("x", "y")]
+    assert [row.place for row in read_rows([*paths, paths[0]])] == [f"{path}:1" for path in (*paths, paths[0])]
+    assert [row.place for row in read_rows([paths[0], paths[0]])] == ["a.jsonl:1", "a.jsonl:1"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.command import AILMENTS, here, write
+from tests.pipelines.command import AILMENTS, environment, here, write
 from tests.trainers import small
 from tests.trainers.conftest import says, user, write_rows
 from trainers import manifest
@@ -108,6 +110,20 @@ def test_bad_models_are_one_line_and_leave_nothing(qwen: Path, tmp_path: Path):
         assert refused.code == 2, refused.stderr
         assert said in refused.line
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_no_library_tells_anyone():
+    """TRL tells its makers of every run, unless the hub's library is told to be silent before it is imported."""
+    lines = [
+        "from trainers.load import quiet_libraries; quiet_libraries()",
+        "from huggingface_hub import constants; print(constants.HF_HUB_DISABLE_TELEMETRY)",
+    ]
+    said = {name: value for name, value in environment().items() if name not in ("CI", "HF_HUB_OFFLINE")}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, env=said, timeout=60
+    )
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_rows_of_two_stages_are_not_mixed(data: dict[str, Path], qwen: Path, tmp_path: Path):

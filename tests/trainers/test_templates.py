@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.pipelines.command import here
@@ -195,11 +196,34 @@ def test_what_is_compared_is_what_was_shown(stage: str, tmp_path: Path, monkeypa
             else row[f"{name}_ids"]
         )
         answer = "多吃盐。" if name == "rejected" else "低盐饮食。"
-        assert text.removesuffix("<|endoftext|>").lstrip() == f"</think>\n\n{answer}<|im_end|>"
+        assert text.lstrip() == f"</think>\n\n{answer}<|im_end|>"
     assert replies
+    prompt = row["prompt_input_ids"] if "prompt_input_ids" in row else row["prompt_ids"]
+    assert tokenizer.decode(prompt).endswith("assistant\n<think>\n")
+    assert "<bos>" not in tokenizer.decode(prompt)
     assert (tmp_path / "run" / "chat_template.jinja").read_text(encoding="utf-8") == tokenizer.chat_template
     checkpoint = tmp_path / "run" / "checkpoint-1" / "chat_template.jinja"
     assert checkpoint.read_text(encoding="utf-8") == tokenizer.chat_template
     shown = here(*words[:-1], tmp_path / "other", "--inspect", 1).stdout
     assert shown.count("【") == 2
     assert all(f"pairs.jsonl:1: {name}" in shown for name in replies)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["thinking", "sentencepiece"])
+def test_a_model_answers_as_it_was_trained_to(kind: str, tmp_path: Path):
+    """From rows to replies, where the prompt begins to think and where texts begin with a space."""
+    tokenizer = tokenizer_of("qwen3_5_think") if kind == "thinking" else small.sentencepiece("bpe", "first", MISTRAL)
+    small.model(words=len(tokenizer), hidden=64).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    talks = [("高血压怎么办？", "低盐饮食，定期测量血压。"), ("What is first line?", "Metformin.")]
+    rows = write_rows(tmp_path / "rows.jsonl", [{"messages": [user(q), says(a)]} for q, a in talks])
+    words = ["--epochs", 150, "--learning-rate", "1e-2", "--batch-size", 2, "--quiet"]
+    done = here("train", rows, "--model", tmp_path / "model", "--out", tmp_path / "run", *words)
+    assert done.code == 0, done.stderr
+    asked = write_rows(tmp_path / "asked.jsonl", [{"question": question} for question, _ in talks])
+    answers = tmp_path / "answers.parquet"
+    done = here("chat", tmp_path / "run", "--input", asked, "--out", answers, "--max-tokens", 60, "--quiet")
+    assert done.code == 0, done.stderr
+    found = pq.read_table(answers)["messages"].to_pylist()
+    assert [messages[-1]["content"] for messages in found] == [answer for _, answer in talks]

@@ -12,6 +12,7 @@ import pytest
 from tests.pipelines.command import here
 from tests.trainers import small
 from tests.trainers.conftest import ROWS, write_rows
+from trainers.machine import model_facts
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 12\n"
 
@@ -64,6 +65,20 @@ def test_a_folder_that_is_not_whole_is_one_line(harm: Callable[[Path], None], sa
         assert said in refused.line
         assert refused.stderr.count("\n") == 1
         assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_there_twice_are_counted_once(tmp_path: Path):
+    """As Mistral's: the shards, and all of them in one file of another name."""
+    once = model_facts(str(small.save(tmp_path / "model"))).parameters
+    shutil.copy(tmp_path / "model" / "model.safetensors", tmp_path / "model" / "consolidated.safetensors")
+    assert model_facts(str(tmp_path / "model")).parameters == once
+    small.model().save_pretrained(tmp_path / "model", max_shard_size="60KB")
+    (tmp_path / "model" / "model.safetensors").unlink(missing_ok=True)
+    assert model_facts(str(tmp_path / "model")).parameters == once
+    # A model on the hub is planned for before its weights are fetched.
+    for path in (tmp_path / "model").glob("*.safetensors"):
+        path.unlink()
+    assert model_facts(str(tmp_path / "model")).parameters == pytest.approx(once, rel=0.02)
 
 
 @pytest.mark.slow
