@@ -1,21 +1,16 @@
-"""Talk to a run's model: in the terminal, as it speaks, or through a server that others wrote."""
+"""Talk to a run's model in the terminal, as it speaks."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 import signal
 import sys
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 from datatools.llm.thinking import split_thinking
-from trainers.folder import check_run, is_adapter, load_run
+from trainers.folder import load_run
 
 HELP = "/new begins anew, /system TEXT sets the system message, /exit or Ctrl-D ends; Ctrl-C stops an answer"
-SERVERS = ("auto", "vllm", "transformers")
 
 
 def chat(
@@ -151,35 +146,3 @@ class Talk:
         import torch
 
         return torch.full((ids.shape[0],), stop.is_set(), dtype=torch.bool, device=ids.device)
-
-
-def serve(run: str, *, server: str, host: str, port: int) -> None:
-    """Become a server with an OpenAI-compatible API: vLLM where it is installed, else `transformers serve`.
-
-    Does not return. Raises ValueError for an adapter, which must be merged first, and when there is no server.
-    """
-    command = serve_command(run, server=server, host=host, port=port)
-    print(f"chat: {shlex.join(command)}", file=sys.stderr, flush=True)
-    # The server is to end as it ends by itself, not by our handlers.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.execvp(command[0], command)
-
-
-def serve_command(run: str, *, server: str, host: str, port: int) -> list[str]:
-    """The command line of the server."""
-    if server not in SERVERS:
-        raise ValueError(f"--server {server}: must be one of {', '.join(SERVERS)}")
-    if Path(run).is_dir():
-        check_run(Path(run))
-        if is_adapter(Path(run)):
-            merged = shlex.quote(f"{run.rstrip('/')}-merged")
-            line = f"datatools train merge {shlex.quote(run)} --out {merged}"
-            raise ValueError(f"{run}: is an adapter; a server needs a whole model: {line}, then --serve {merged}")
-    beside = Path(sys.executable).parent
-    found = {name: shutil.which(name, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}") for name in SERVERS[1:]}
-    wanted = [name for name in SERVERS[1:] if server in ("auto", name) and found[name]]
-    if not wanted:
-        what = "neither vllm nor transformers is" if server == "auto" else f"{server} is not"
-        raise ValueError(f"--serve: {what} installed (pip install vllm, or pip install 'transformers[serving]')")
-    program = str(found[wanted[0]])
-    return [program, "serve", run, "--host", host, "--port", str(port)]

@@ -198,15 +198,15 @@ def chat(
         raise ValueError("--input and --out go together: the questions, and the parquet file for the answers")
     if serve and input is not None:
         raise ValueError("--serve and --input: choose one")
-    if serve or input is None:
-        from trainers import chat as talk
+    if serve:
+        from trainers.serve import serve as become
 
-        if serve:
-            talk.serve(run, server=server, host=host, port=port)
-        most = max_tokens or 1024
-        talk.chat(
-            run, system=system, temperature=temperature, max_tokens=most, seed=values["seed"], quiet=values["quiet"]
-        )
+        become(run, server=server, host=host, port=port)
+    if input is None:
+        from trainers.chat import chat as talk
+
+        seed, quiet = values["seed"], values["quiet"]
+        talk(run, system=system, temperature=temperature, max_tokens=max_tokens or 1024, seed=seed, quiet=quiet)
         return 0
     from datatools.report.progress import Progress
     from trainers.predict import PredictSettings, predict

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import trainers.predict as predicting
 from schemas.conversation import CONVERSATION
 from schemas.fields import check
-from tests.pipelines.command import COMMAND, environment, here, killed_when, lines_of, rows, started
+from tests.pipelines.command import here, killed_when, lines_of, rows, started
 from tests.trainers.tiny import tiny_adapter, tiny_model
-from trainers.chat import Talk, serve_command
+from trainers.chat import Talk
 
 QUESTIONS = [
     "感冒了怎么办？",
@@ -238,32 +236,6 @@ def test_old_turns_make_room(run: Path, capsys: pytest.CaptureFixture[str]):
     assert talk.messages[0] == {"role": "system", "content": "中文"} and talk.messages[1]["role"] == "user"
     with pytest.raises(ValueError, match="the model reads 512"):
         list(talk.answer("长" * 1000))
-
-
-def test_an_adapter_must_be_merged_to_be_served(run: Path, tmp_path: Path):
-    adapter = tiny_adapter(tmp_path / "x", run)
-    with pytest.raises(ValueError, match="datatools train merge"):
-        serve_command(str(adapter), server="auto", host="127.0.0.1", port=1)
-    words = serve_command(str(run), server="transformers", host="127.0.0.1", port=8123)
-    assert words[1:] == ["serve", str(run), "--host", "127.0.0.1", "--port", "8123"]
-
-
-@pytest.mark.slow
-def test_a_served_model_answers(run: Path):
-    words = ["timeout", "200", *COMMAND, "chat", str(run), "--serve", "--server", "transformers", "--port", "0"]
-    server = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment())
-    assert server.stderr is not None
-    try:
-        url = next(found[1] for line in server.stderr if (found := re.search(r"running on (http://[\w.:]+)", line)))
-        body = {"model": str(run), "messages": [{"role": "user", "content": QUESTIONS[0]}], "max_tokens": 5}
-        request = urllib.request.Request(
-            f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=100) as reply:
-            assert json.loads(reply.read())["choices"][0]["message"]["role"] == "assistant"
-    finally:
-        server.terminate()
-        server.communicate()
 
 
 def test_torch_is_not_loaded_for_help():
