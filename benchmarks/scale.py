@@ -30,8 +30,8 @@ import pyarrow.parquet as pq
 
 from datatools.dedupe import spread_near
 from datatools.dedupe.spread import Corpus, Stage, run_stage
-from datatools.engine import local
 from datatools.engine import ray as on_ray
+from datatools.engine import task
 from datatools.engine.choice import Engine
 from datatools.engine.parts import Parts
 from datatools.engine.units import Unit
@@ -127,7 +127,7 @@ class Meter:
         return tally
 
 
-RUN_UNIT = local.run_unit
+RUN_UNIT = task.run_unit
 
 
 def stage_of(key: str) -> str:
@@ -152,11 +152,11 @@ def measured(run: Callable[[], None]) -> Meter:
         for unit in todo:
             yield unit, meter.run(function, unit, settings, Work(work.path), schemas)
 
-    local.run_unit, on_ray.run_on_ray, given = meter.run, run_here, on_ray.run_on_ray
+    task.run_unit, on_ray.run_on_ray, given = meter.run, run_here, on_ray.run_on_ray
     try:
         run()
     finally:
-        local.run_unit, on_ray.run_on_ray = RUN_UNIT, given
+        task.run_unit, on_ray.run_on_ray = RUN_UNIT, given
     return meter
 
 

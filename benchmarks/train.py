@@ -161,8 +161,9 @@ def register_varlen() -> None:
         options: dict[str, Any] = {"scale": scaling} if "scale" in takes else {}
         options |= {"window_size": (-1, 0)} if "window_size" in takes else {"is_causal": True}
         options |= {"enable_gqa": True} if "enable_gqa" in takes else {}
-        # The kernel needs a bound: a power of two hardly changes from row to row, so nothing is compiled again.
-        ends, longest = cu_seq_lens_q.to(q.device), 1 << (int(more["max_length_q"]) - 1).bit_length()
+        # The bound goes to the kernel as it came: arithmetic on it here would have a compiled layer compiled again for
+        # every new value, where a plain integer becomes a symbol after the second.
+        ends, longest = cu_seq_lens_q.to(q.device), more["max_length_q"]
         return varlen_attn(q, k, v, ends, ends, longest, longest, **options)[None], None
 
     AttentionInterface.register(KERNEL, attend)

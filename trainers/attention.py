@@ -73,8 +73,9 @@ def attention(kernel: Any) -> Any:
             options["is_causal"] = True
         if grouped:
             options["enable_gqa"] = True
-        # The kernel needs a bound: a power of two hardly changes from batch to batch, so nothing is compiled again.
-        ends, longest = cu_seq_lens_q.to(query.device), 1 << (int(max_length_q) - 1).bit_length()
-        return kernel(query, key, value, ends, ends, longest, longest, **options)[None], None
+        # The bound goes to the kernel as it came: arithmetic on it here would have a compiled layer compiled again for
+        # every new value, where a plain integer becomes a symbol after the second.
+        ends = cu_seq_lens_q.to(query.device)
+        return kernel(query, key, value, ends, ends, max_length_q, max_length_q, **options)[None], None
 
     return forward

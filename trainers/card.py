@@ -13,7 +13,6 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datatools.io.atomic import atomic_path
+from trainers.manifest import versions
+from trainers.rows import read_rows
 
 BATCH = 8192  # rows
 NAMED = 12  # values of a column that are named; the rest is counted together
@@ -37,7 +38,6 @@ COUNTED = {
     "mix_source": "Parts of the mixture",
 }
 LICENSE_KEYS = (b"license", b"datatools.license")
-LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _LANGUAGE = re.compile("[a-z]{2,3}")
 
@@ -69,7 +69,7 @@ def describe(path: Path) -> DataFile:
     if path.suffix == ".parquet":
         metadata = _count_parquet(path, found)
     else:
-        _count_lines(path, found)
+        _count_rows(path, found)
     return DataFile(
         path.name,
         _sha256(path),
@@ -142,24 +142,16 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _count_lines(path: Path, found: _Found) -> None:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}:{number}: no JSON ({error})") from error
-            found.rows += 1
-            values = row if isinstance(row, dict) else {}
-            for name in COUNTED:
-                value = values.get("prompt" if name == "prompt_id" else name)
-                if isinstance(value, str) and value:
-                    found.counts[name][value] += 1
-            if isinstance(flags := values.get("flags"), list):
-                found.checked += 1
-                found.counts["flags"].update(map(str, flags))
+def _count_rows(path: Path, found: _Found) -> None:
+    for row in read_rows([str(path)]):
+        found.rows += 1
+        for name in COUNTED:
+            value = row.values.get("prompt" if name == "prompt_id" else name)
+            if isinstance(value, str) and value:
+                found.counts[name][value] += 1
+        if isinstance(flags := row.values.get("flags"), list):
+            found.checked += 1
+            found.counts["flags"].update(map(str, flags))
 
 
 def _sha256(path: Path) -> str:
@@ -248,10 +240,5 @@ def _shown(value: object) -> str:
 
 
 def _versions() -> str:
-    found = []
-    for name in LIBRARIES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found) or "No library of training is installed."
+    found = versions()
+    return ", ".join(f"{name} {found[name]}" for name in found) or "No library of training is installed."

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
+
+from trainers import weights
 
 CORE_FLOPS = 4e10  # operations a second of one core in fp32, about
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
@@ -24,6 +24,32 @@ class Model:
     layers: int
     context: int | None  # tokens
     kind: str  # model_type, such as qwen3
+    queries: int  # width of all heads together
+    keys: int  # of all heads of keys; of values too
+    width: int  # of one head
+    inner: int  # of a token's way through the middle layer: that of all experts it is sent to
+    words: int
+    tied: bool  # the output layer is the table of embeddings
+
+    @property
+    def table(self) -> int:
+        """Weights of the table of embeddings, or of the output layer."""
+        return self.words * self.hidden
+
+    @property
+    def embeddings(self) -> int:
+        """Weights of both."""
+        return self.table * (1 if self.tied else 2)
+
+    @property
+    def layer(self) -> int:
+        """Weights of one layer."""
+        return max(0, self.parameters - self.embeddings) // max(1, self.layers)
+
+    def adapter(self, rank: int) -> int:
+        """Weights of an adapter of that rank on every linear layer but the output."""
+        sides = 2 * (self.hidden + self.queries) + 2 * (self.hidden + self.keys) + 3 * (self.hidden + self.inner)
+        return self.layers * rank * sides
 
 
 @dataclass(frozen=True)
@@ -51,9 +77,25 @@ def model_facts(model: str) -> Model:
     except ValueError as error:
         raise ValueError(f"--model {model}: config.json is no JSON ({error})") from error
     text = config.get("text_config", config)
-    hidden, layers = int(text.get("hidden_size", 0)), int(text.get("num_hidden_layers", 0))
-    context = text.get("max_position_embeddings")
-    return Model(str(folder), _parameters(folder, text), hidden, layers, context, str(config.get("model_type", "")))
+    hidden, heads = int(text.get("hidden_size", 0)), int(text.get("num_attention_heads") or 1)
+    width = int(text.get("head_dim") or hidden // heads)
+    inner = int(text.get("intermediate_size") or 4 * hidden)
+    if text.get("num_experts_per_tok"):
+        inner = int(text["num_experts_per_tok"]) * int(text.get("moe_intermediate_size") or inner)
+    return Model(
+        str(folder),
+        parameters=_parameters(folder, text),
+        hidden=hidden,
+        layers=int(text.get("num_hidden_layers", 0)),
+        context=text.get("max_position_embeddings"),
+        kind=str(config.get("model_type", "")),
+        queries=heads * width,
+        keys=int(text.get("num_key_value_heads") or heads) * width,
+        width=width,
+        inner=inner,
+        words=int(text.get("vocab_size", 0)),
+        tied=bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", False))),
+    )
 
 
 def device() -> Device:
@@ -63,9 +105,9 @@ def device() -> Device:
     if torch.cuda.is_available():
         from trl.trainer.utils import get_peak_flops
 
-        free, _ = torch.cuda.mem_get_info()
-        name = torch.cuda.get_device_name(0)
-        return Device("cuda", name, torch.cuda.device_count(), int(free), get_peak_flops(name, "bfloat16") or 1e14)
+        count, name = torch.cuda.device_count(), torch.cuda.get_device_name(0)
+        free = min(torch.cuda.mem_get_info(number)[0] for number in range(count))  # the one that has least
+        return Device("cuda", name, count, int(free), get_peak_flops(name, "bfloat16") or 1e14)
     import psutil
 
     cores = os.cpu_count() or 1
@@ -85,9 +127,9 @@ def _from_hub(model: str) -> Any:
 
 def _parameters(folder: Path, config: dict[str, Any]) -> int:
     """Parameters by the heads of the safetensors files; by the configuration where there are none."""
-    files = [path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter")]
-    if files:
-        return sum(_in_file(path) for path in files)
+    files = weights.files(folder)
+    if files and all(path.is_file() for path in files):  # of a model on the hub only the index is here
+        return sum(weights.count(path) for path in files)
     hidden, layers = config.get("hidden_size", 0), config.get("num_hidden_layers", 0)
     inner, words = config.get("intermediate_size", 4 * hidden), config.get("vocab_size", 0)
     heads = config.get("num_attention_heads", 1) or 1
@@ -95,13 +137,3 @@ def _parameters(folder: Path, config: dict[str, Any]) -> int:
     attention = 2 * hidden * width * (heads + config.get("num_key_value_heads", heads))
     embeddings = words * hidden * (1 if config.get("tie_word_embeddings") else 2)
     return int(layers * (attention + 3 * hidden * inner) + embeddings)
-
-
-def _in_file(path: Path) -> int:
-    try:
-        with path.open("rb") as file:
-            (size,) = struct.unpack("<Q", file.read(8))
-            head = json.loads(file.read(size))
-    except (struct.error, ValueError) as error:
-        raise ValueError(f"{path}: is no whole safetensors file; fetch the model again") from error
-    return sum(prod(one["shape"]) for name, one in head.items() if name != "__metadata__")

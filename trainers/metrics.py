@@ -9,28 +9,38 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datatools.io.atomic import atomic_path
+
 NAME = "metrics.jsonl"
 
 
 class Metrics:
-    """The file of metrics, opened to go on behind `step`: lines of later steps are those of a run that was killed."""
+    """The file of metrics, opened to go on behind `step`: lines of later steps are those of a run that was killed.
 
-    def __init__(self, out: Path, step: int) -> None:
+    One of several processes writes; the others count along.
+    """
+
+    def __init__(self, out: Path, step: int, *, writes: bool = True) -> None:
         self.path = out / NAME
         kept = [one for one in read(out) if one["step"] <= step]
         self.tokens = int(kept[-1]["tokens"]) if kept else 0
-        text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in kept)
-        self.path.write_text(text, encoding="utf-8")
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = None
+        if writes:
+            with atomic_path(self.path) as temporary:
+                text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in kept)
+                temporary.write_text(text, encoding="utf-8")
+            self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Add a line, and let readers see it."""
+        assert self._file is not None
         self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def read(out: Path) -> list[dict[str, Any]]:

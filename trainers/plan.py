@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainers.checkpoints import KEPT
 from trainers.machine import Device, Model
+from trainers.memory import Use, generating, held, most_tokens, passing
 from trainers.prepare import Prepared
 from trainers.settings import TrainSettings
 from trainers.stages import STAGES
@@ -22,15 +24,15 @@ STEP_TOKENS = 65_536  # of an optimizer step, where there is data for it
 FEWEST_STEPS = 100  # fewer tokens a step rather than fewer steps
 MICRO_TOKENS = 32_768  # of one forward pass, at most
 CPU_TOKENS = 8_192
-# Bytes a weight: fp32 weights, gradients and two Adam moments; bf16 or 4-bit weights that stay as they are, beside a
-# percent of adapter. On a CPU adapters stand beside fp32 weights.
-BYTES = {"full": 16.0, "lora": 2.2, "dora": 2.2, "qlora": 0.7}
-CPU_BYTES = {**BYTES, "lora": 4.4, "dora": 4.4}
-FREE_SHARE = 0.9  # of free memory that is planned with
-SHARD_SHARE = 0.8  # states beyond this share of one GPU are spread over all
+KEPT_TOKENS = 8_192  # activations are recomputed where not even so many tokens' are held
+FREE_SHARE = 0.9  # of free memory that is planned with: what an allocator wastes is in the rest
 MFU = 0.4  # for the time that is foretold
+PASS_SECONDS = 0.0015  # of a layer, however few its tokens: what is begun, not what is computed
+STEP_SECONDS = 0.02  # between passes
+WORD_SECONDS = 0.001  # of a layer, for each token of a reply that is generated
 RUN_SECONDS = 600  # between checkpoints, about
 SAVES = 10  # of a short run
+SHARDING = ("fsdp2", "zero3")
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,18 @@ class Limits:
 
     max_length: int
     why_length: str
-    method: str
     why_method: str
+    use: Use
     checkpointing: bool
+    item: int  # tokens of what a pass has at least: a row, both sides of a pair, a prompt with its reply
     micro_tokens: int
     memory: int  # bytes that weights, gradients and moments take
+    budget: int  # bytes that are planned with
+
+    @property
+    def method(self) -> str:
+        """How the model is trained."""
+        return self.use.method
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,9 @@ class Plan:
     steps: int
     save_steps: int
     learning_rate: float
-    memory: int
+    memory: int  # of weights, gradients and moments
     seconds: float
+    pass_memory: int = 0  # what a pass adds
 
     @property
     def batch(self) -> int:
@@ -91,48 +101,74 @@ def plan_from(values: Mapping[str, Any]) -> Plan:
 def limits(settings: TrainSettings, stage: str, model: Model, device: Device, lengths: npt.NDArray[np.int64]) -> Limits:
     """The longest row, the method that the memory allows, and what a forward pass can hold."""
     longest, why = _max_length(settings, model, lengths)
-    states = BYTES if device.kind == "cuda" else CPU_BYTES
-    reply = 1 if STAGES[stage].rows == "tokens" else 2  # a pair is two rows
-    light = (2 * model.layers + 34) * model.hidden  # bytes a token with activations recomputed
-    method, why_method = settings.method, "as asked"
-    if method == "qlora" and find_spec("bitsandbytes") is None:
+    if settings.method == "qlora" and find_spec("bitsandbytes") is None:
         raise ValueError("--method qlora: needs pip install bitsandbytes; --method lora does without")
-    if method == "auto":
-        method, why_method = _method(stage, model, device, states, reply * light * longest)
-    held = _held(stage, model, method, states)
-    free = max(0, int(device.memory * FREE_SHARE) - held)
-    most = MICRO_TOKENS if device.kind == "cuda" else CPU_TOKENS
-    heavy = 34 * model.hidden * model.layers or 1  # bytes a token with all activations kept (bf16, no T×T matrix)
-    checkpointing = free < heavy * max(reply * longest, 8192)
-    room = free // max(1, light if checkpointing else heavy)
-    return Limits(longest, why, method, why_method, checkpointing, max(longest, min(most, int(room))), held)
+    cuda = device.kind == "cuda"
+    processes = settings.processes or (device.count if cuda else 1)
+    budget = int(device.memory * FREE_SHARE / (1 if cuda else processes))  # one memory for all processes of a CPU
+    row = longest + _generated(stage, settings)
+    item = row * (2 if STAGES[stage].rows == "pairs" else 1)
+    least = item * (2 if stage == "kto" else 1)
+    needs: dict[str, int] = {}  # of what was looked at
+    for method in _methods(settings, cuda):
+        for launch in _launches(settings, method, processes, cuda):
+            attention = _attention(settings, stage, device)
+            use = Use(stage, method, cuda, attention, settings.lora_rank, launch, processes)
+            needs[method] = held(model, use) + passing(model, use, tokens=least, row=row, checkpointing=True)
+            if needs[method] <= budget:
+                break
+        else:
+            continue
+        break
+    states = held(model, use)
+    free, most = max(0, budget - states), MICRO_TOKENS if cuda else CPU_TOKENS
+    kept = most_tokens(model, use, free, item=item, row=row, most=most, checkpointing=False)
+    checkpointing = kept < max(least, KEPT_TOKENS // item * item)
+    if checkpointing:
+        kept = most_tokens(model, use, free, item=item, row=row, most=most, checkpointing=True)
+    return Limits(
+        max_length=longest,
+        why_length=why,
+        why_method=_why(settings, use, needs, budget),
+        use=use,
+        checkpointing=checkpointing,
+        item=item,
+        micro_tokens=max(least, kept),
+        memory=states,
+        budget=budget,
+    )
 
 
 def plan(settings: TrainSettings, stage: str, model: Model, device: Device, found: Limits, prepared: Prepared) -> Plan:
     """Batch, steps, time: from what the prepared rows hold."""
     epochs = settings.epochs or _epochs(stage, prepared.rows)
-    processes = settings.processes or (device.count if device.kind == "cuda" else 1)
+    use, row = found.use, found.max_length + _generated(stage, settings)
     wanted = settings.batch_size or _batch(stage, prepared, epochs, settings)
-    per_device, accumulation = _split(stage, wanted, processes, found, settings)
-    batch = per_device * accumulation * processes
-    units = prepared.units * (_generations(stage, settings) if STAGES[stage].rows == "prompts" else 1)
-    an_epoch = math.ceil(math.ceil(units / (per_device * processes)) / accumulation)
+    if STAGES[stage].rows == "prompts" and not settings.batch_size:  # all replies of a step are generated together
+        group, free = _generations(stage, settings), found.budget - found.memory
+        while wanted > group and generating(model, use, rows=math.ceil(wanted / use.processes), row=row) > free:
+            wanted -= group
+    per_device, accumulation = _split(stage, wanted, use.processes, found, settings)
+    batch = per_device * accumulation * use.processes
+    units, tokens = prepared.units, prepared.tokens
+    if STAGES[stage].rows == "prompts":  # each is answered several times
+        units *= _generations(stage, settings)
+        tokens = (tokens + prepared.units * _generated(stage, settings)) * _generations(stage, settings)
+    an_epoch = math.ceil(math.ceil(units / (per_device * use.processes)) / accumulation)
     steps = settings.max_steps or max(1, math.ceil(an_epoch * epochs))
-    adapter = found.method != "full"
-    tokens = prepared.tokens * steps / max(1, an_epoch)
-    seconds = (4 if adapter else 6) * model.parameters * tokens / (device.peak * MFU * processes)
-    launch = None
-    if processes > 1:
-        launch = settings.launch
-        if launch in ("zero2", "zero3") and find_spec("deepspeed") is None:
-            raise ValueError(f"--launch {launch}: needs pip install deepspeed; fsdp2 does without")
-        if launch == "auto":
-            launch = "fsdp2" if found.memory > SHARD_SHARE * device.memory else "ddp"
+    adapter = use.method != "full"
+    pass_memory = passing(model, use, tokens=per_device * found.item, row=row, checkpointing=found.checkpointing)
+    if STAGES[stage].rows == "prompts":
+        pass_memory = max(pass_memory, generating(model, use, rows=per_device * accumulation, row=row))
+    computed = model.parameters * tokens * steps / max(1, an_epoch) * _operations(stage, use, found.checkpointing)
+    seconds = computed / (device.peak * MFU * (use.processes if use.cuda else 1))
+    seconds += steps * (accumulation * model.layers * PASS_SECONDS + STEP_SECONDS)
+    seconds += steps * _generated(stage, settings) * model.layers * WORD_SECONDS
     return Plan(
         stage=stage,
-        method=found.method,
+        method=use.method,
         precision=_precision(device, adapter),
-        attention=_attention(settings, stage, device),
+        attention=use.attention,
         checkpointing=found.checkpointing,
         max_length=found.max_length,
         pack_size=pack_size(settings, stage, found),
@@ -143,15 +179,22 @@ def plan(settings: TrainSettings, stage: str, model: Model, device: Device, foun
         learned=prepared.learned,
         per_device=per_device,
         accumulation=accumulation,
-        processes=processes,
-        launch=launch,
+        processes=use.processes,
+        launch=use.launch,
         epochs=steps * batch / units if settings.max_steps else epochs,
         steps=steps,
         save_steps=settings.save_steps or _save_steps(steps, seconds),
         learning_rate=settings.learning_rate or STAGES[stage].learning_rate * (10 if adapter else 1),
         memory=found.memory,
         seconds=seconds,
+        pass_memory=pass_memory,
     )
+
+
+def on_disk(plan: Plan, model: Model, rank: int) -> int:
+    """Bytes that a run's folder grows to: checkpoints with their moments, one more while it is written, the model."""
+    learned = model.parameters if plan.method == "full" else model.adapter(rank)
+    return (KEPT + 1) * 12 * learned + 4 * learned
 
 
 def pack_size(settings: TrainSettings, stage: str, found: Limits) -> int | None:
@@ -162,23 +205,42 @@ def pack_size(settings: TrainSettings, stage: str, found: Limits) -> int | None:
 
 def lines(plan: Plan, found: Limits, model: Model, device: Device, prepared: Prepared, source: str) -> list[str]:
     """The plan for a person, each decision with its reason."""
-    held = f"{model.parameters:,} weights take {plan.memory / 1e9:,.2f} of {device.memory / 1e9:,.1f} GB that are free"
-    where = f"{plan.processes} × {device.name}" + (f" ({plan.launch})" if plan.launch else "")
+    share = "" if plan.launch not in SHARDING else f", spread over {plan.processes}"
     kept = "" if not plan.checkpointing else ", activations recomputed"
+    at_once = plan.per_device * found.item
+    needed, free = plan.memory + plan.pass_memory, found.budget / FREE_SHARE
+    device_name = device.name if plan.processes == 1 or found.use.cuda else f"processes on {device.name}"
     said = [
         f"stage     {plan.stage}: {source}",
-        f"method    {plan.method}, {plan.precision}{kept}: {found.why_method}; {held}",
+        f"method    {plan.method}, {plan.precision}{share}{kept}: {found.why_method}",
+        f"memory    {gigabytes(needed)} of {gigabytes(free)} GB that are free: {model.parameters:,} weights and what "
+        f"they need to learn {gigabytes(plan.memory)}, a pass of {at_once:,} tokens {gigabytes(plan.pass_memory)}",
         f"length    {plan.max_length:,} tokens: {found.why_length}",
         f"rows      {plan.rows:,}: {_fate(plan, prepared)}",
-        f"tokens    {plan.tokens:,} an epoch, {plan.learned:,} of them learned",
+        f"tokens    {_tokens(plan)}",
         f"batch     {_batch_line(plan)}",
-        f"steps     {plan.steps:,}: {plan.epochs:g} epochs, learning rate {plan.learning_rate:g}, a checkpoint every "
+        f"steps     {plan.steps:,}: {plan.epochs:.3g} epochs, learning rate {plan.learning_rate:g}, a checkpoint every "
         f"{plan.save_steps:,}",
-        f"where     {where}, attention {plan.attention}",
+        f"where     {plan.processes} × {device_name}{f' ({plan.launch})' if plan.launch else ''}, "
+        f"attention {plan.attention}",
         f"time      {_duration(plan.seconds)} at {MFU:.0%} of {device.peak / 1e12:,.2g} TFLOP/s; measured once it runs",
     ]
-    if found.memory > device.memory * FREE_SHARE and plan.launch not in ("fsdp2", "zero3"):
-        said.append("warning   that is more than is free: --method lora, or a smaller model")
+    if plan.stage == "kto":
+        said.insert(5, f"labels    {_labels(prepared)}")
+    if prepared.opened:
+        said.insert(5, "thoughts  are begun by the template's prompt; an answer without any ends them first")
+    if needed > found.budget:
+        said.append(f"warning   that is more than is planned with ({gigabytes(found.budget)} GB): {_smaller(plan)}")
+    return said
+
+
+def _labels(prepared: Prepared) -> str:
+    """How many replies are good and bad, and where they teach little."""
+    said = f"{prepared.good:,} good, {prepared.examples - prepared.good:,} bad"
+    if prepared.good in (0, prepared.examples):
+        return f"{said}: one kind alone teaches little, rows with the other label are needed"
+    if prepared.turns == 1 < prepared.examples - 1:
+        return f"{said}: sorted, so that a batch holds one kind; shuffle the rows"
     return said
 
 
@@ -201,18 +263,40 @@ def _max_length(settings: TrainSettings, model: Model, lengths: npt.NDArray[np.i
     return rounded, f"99.5 % of the rows have at most {percentile:,.0f}, the longest {int(lengths.max()):,}"
 
 
-def _held(stage: str, model: Model, method: str, states: Mapping[str, float]) -> int:
-    # The reference of DPO and KTO is the model without its adapter, or a second model.
-    reference = 4.0 if stage in ("dpo", "kto") and method == "full" else 0.0
-    return int(model.parameters * (states[method] + reference))
+def _methods(settings: TrainSettings, cuda: bool) -> list[str]:
+    """What may be chosen, what needs most first."""
+    if settings.method != "auto":
+        return [settings.method]
+    return ["full", "lora", *(["qlora"] if cuda and find_spec("bitsandbytes") else [])]
 
 
-def _method(stage: str, model: Model, device: Device, states: Mapping[str, float], activations: int) -> tuple[str, str]:
-    choices = ["full", "lora", *(["qlora"] if device.kind == "cuda" and find_spec("bitsandbytes") else [])]
-    for method in choices:
-        if _held(stage, model, method, states) + activations <= device.memory * FREE_SHARE:
-            return method, "all weights fit" if method == "full" else f"{choices[0]} would not fit"
-    return choices[-1], "nothing that needs more fits"
+def _launches(settings: TrainSettings, method: str, processes: int, cuda: bool) -> list[str | None]:
+    """How several processes may be started, what needs most memory first."""
+    if settings.launch not in ("auto", "ddp") and not cuda:
+        raise ValueError(f"--launch {settings.launch}: spreads a model over GPUs, and there is none; ddp does without")
+    if processes == 1:
+        return [None]
+    if settings.launch in ("zero2", "zero3") and find_spec("deepspeed") is None:
+        raise ValueError(f"--launch {settings.launch}: needs pip install deepspeed; fsdp2 does without")
+    if settings.launch != "auto":
+        return [settings.launch]
+    return ["ddp", "fsdp2"] if cuda and method != "qlora" else ["ddp"]  # 4-bit weights are not spread
+
+
+def _why(settings: TrainSettings, use: Use, needs: Mapping[str, int], budget: int) -> str:
+    if settings.method != "auto":
+        return "as asked"
+    if needs[use.method] > budget:
+        return "nothing that needs more fits"
+    if use.method == "full":
+        return "all weights fit" if not use.sharded else "one copy a GPU would not fit"
+    return f"full would need {gigabytes(needs['full'])} GB"
+
+
+def _operations(stage: str, use: Use, checkpointing: bool) -> int:
+    """Operations a weight and token: two forward, two for each gradient, two where it is computed again or compared."""
+    more = {"dpo": 2, "kto": 4, "rloo": 2}.get(stage, 0) + (2 if checkpointing else 0)
+    return (6 if use.method == "full" else 4) + more
 
 
 def _precision(device: Device, adapter: bool) -> str:
@@ -242,6 +326,12 @@ def _generations(stage: str, settings: TrainSettings) -> int:
     return int(settings.set.get("num_generations", usual))
 
 
+def _generated(stage: str, settings: TrainSettings) -> int:
+    """Tokens of a reply at most, in stages that generate them."""
+    usual = STAGES[stage].defaults.get("max_completion_length", 0)
+    return int(settings.set.get("max_completion_length", usual)) if STAGES[stage].rows == "prompts" else 0
+
+
 def _batch(stage: str, prepared: Prepared, epochs: float, settings: TrainSettings) -> int:
     """Rows of a step: 64 k tokens, but no fewer than a hundred steps where the data is small."""
     generations = _generations(stage, settings)
@@ -253,13 +343,12 @@ def _batch(stage: str, prepared: Prepared, epochs: float, settings: TrainSetting
 
 def _split(stage: str, wanted: int, processes: int, found: Limits, settings: TrainSettings) -> tuple[int, int]:
     """Rows of a forward pass, and passes of a step: as few passes as the memory allows, the product as wanted."""
-    tokens = found.max_length * (1 if STAGES[stage].rows == "tokens" else 2)
     generations = _generations(stage, settings)
     least = 2 if stage == "kto" else 1  # TRL estimates KL from the other rows of a pass
     if STAGES[stage].rows == "prompts":
         wanted = math.ceil(wanted / (generations * processes)) * generations * processes
     each = max(least, math.ceil(wanted / processes))
-    most = max(least, found.micro_tokens // tokens)
+    most = max(least, found.micro_tokens // found.item)
     per_device = max(size for size in range(1, min(each, most) + 1) if each % size == 0)
     if per_device < least:
         each += each % least
@@ -303,6 +392,24 @@ def _batch_line(plan: Plan) -> str:
         what += f" ({plan.examples:,} rows in {plan.units:,}, {fill:.1%} full)"
     parts = f"{plan.per_device} at once × {plan.accumulation} passes"
     return f"{plan.batch} {what}: {parts}" + (f" × {plan.processes} processes" if plan.processes > 1 else "")
+
+
+def _tokens(plan: Plan) -> str:
+    rows = STAGES[plan.stage].rows
+    if rows == "tokens":
+        return f"{plan.tokens:,} an epoch, {plan.learned:,} of them learned"
+    return f"{plan.tokens:,} an epoch" + (", of prompts" if rows == "prompts" else "")
+
+
+def _smaller(plan: Plan) -> str:
+    if plan.method == "full":
+        return "--method lora, or a smaller model"
+    shorter = f"--max-length {max(ROUND, plan.max_length // 2 // ROUND * ROUND)}"
+    return f"{shorter}, or a smaller model"
+
+
+def gigabytes(number: float) -> str:
+    return f"{number / 1e9:,.2f}" if number < 10e9 else f"{number / 1e9:,.1f}"
 
 
 def _duration(seconds: float) -> str:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,18 +16,22 @@ from typing import Any
 from datatools.engine.work import hold
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from trainers import card, checkpoints, manifest, vocabulary
-from trainers.fit import DATA, TEMPORARY, fit
+from trainers import card, checkpoints, manifest, vocabulary, weights
+from trainers.checkpoints import KEPT
+from trainers.fit import fit
+from trainers.launching import several_cards, start, started_by, stop
 from trainers.load import check_rope, check_trackers, quiet_libraries, tokenizer_of
 from trainers.machine import Device, Model, device, model_facts
+from trainers.metrics import NAME as METRICS
 from trainers.metrics import read as read_metrics
-from trainers.plan import Limits, Plan, limits, lines, pack_size, plan, plan_from
-from trainers.prepare import Prepared, examples, measure, write_rows
+from trainers.plan import Limits, Plan, gigabytes, limits, lines, on_disk, pack_size, plan, plan_from
+from trainers.prepare import DATA, Prepared, examples, measure, renders, write_rows
 from trainers.report import write_report
 from trainers.rewards import rewards_of
 from trainers.rows import Row, columns, interleaved, read_rows
+from trainers.save import TEMPORARY
 from trainers.settings import TrainSettings
-from trainers.show import in_colour, shown
+from trainers.show import in_colour, sequences, shown
 from trainers.stages import STAGES, check_columns, check_settings, stage_named, stage_of
 from trainers.tokens import write_tokens
 
@@ -55,7 +56,11 @@ def train(
             settings, more = _extended(settings, Path(folder))
             done, prepared, decided, model, machine = _prepare(settings, stage, Path(folder), progress)
         _count(summary, prepared)
-        summary.estimate = lines(done, decided, model, machine, prepared, source) + more
+        summary.estimate = [
+            *lines(done, decided, model, machine, prepared, source),
+            *more,
+            *_room(settings, done, model),
+        ]
         summary.dry_run, summary.seconds = done.recorded(), round(time.perf_counter() - began, 3)
         return summary
     out = settings.folder
@@ -72,7 +77,11 @@ def train(
         for line in found["lines"]:
             progress.say(line)
         if not found.get("finished"):
-            found = {**found, "free": {"report_to": list(settings.report_to), "save_steps": settings.save_steps}}
+            if others := manifest.other_versions(found):
+                progress.say(f"train: {others}: it goes on, though not to the bits it would have come to")
+            # Files may lie elsewhere now, and how often is saved changes no weight.
+            found = {**found, **identity, "free": {"report_to": list(settings.report_to)}}
+            found["plan"]["save_steps"] = settings.save_steps or found["plan"]["save_steps"]
             manifest.write(out, found)
             for name in checkpoints.remove_broken(out):
                 progress.say(f"train: {name} was never finished, and is removed")
@@ -104,11 +113,10 @@ def _inspected(settings: TrainSettings, stage: str, count: int) -> str:
         rows = read_rows(settings.inputs, count)
         found = measure(stage, rows, tokenizer, settings.model, Path(folder) / "rows.arrow", lambda _: None)
         for row in examples(found.path):
-            spans = list(zip(row["starts"], row["ends"], strict=True)) if "starts" in row else []
-            ids = row.get("input_ids") or _ids(tokenizer, row)
-            learned = sum(end - start for start, end in spans)
-            said.append(f"{row['place']}: {len(ids):,} tokens" + (f", {learned:,} learned" if spans else ""))
-            said.append(shown(tokenizer, ids, spans, colour=in_colour()))
+            for what, ids, spans in sequences(tokenizer, row, rendered=renders(stage)):
+                learned = sum(end - start for start, end in spans)
+                said.append(f"{row['place']}: {what}{len(ids):,} tokens" + (f", {learned:,} learned" if spans else ""))
+                said.append(shown(tokenizer, ids, spans, colour=in_colour()))
     return "\n".join(said)
 
 
@@ -118,6 +126,7 @@ def _look(settings: TrainSettings) -> tuple[str, str]:
     if settings.extend_vocab and not Path(settings.extend_vocab).is_file():
         raise ValueError(f"--extend-vocab {settings.extend_vocab}: no such file")
     check_trackers(settings.report_to)
+    weights.check_weights(settings.model)
     told = [(path, columns(path)) for path in (*settings.inputs, *settings.general)]
     stages = {stage_of(names, path) for path, names in told} if settings.stage is None else {settings.stage}
     if len(stages) > 1:
@@ -167,6 +176,21 @@ def _prepare(
     return plan(settings, stage, model, machine, decided, prepared), prepared, decided, model, machine
 
 
+def _room(settings: TrainSettings, plan: Plan, model: Model) -> list[str]:
+    """A warning where the disk will not hold the checkpoints."""
+    needed = on_disk(plan, model, settings.lora_rank)
+    there = next(
+        folder for folder in (settings.folder.resolve(), *settings.folder.resolve().parents) if folder.exists()
+    )
+    free = shutil.disk_usage(there).free
+    if needed <= free:
+        return []
+    return [
+        f"warning   {gigabytes(needed)} GB of disk are needed for {KEPT + 1} checkpoints and the model, "
+        f"{gigabytes(free)} GB are free: it stops when they are full, and goes on once there is room"
+    ]
+
+
 def _extended(settings: TrainSettings, out: Path) -> tuple[TrainSettings, list[str]]:
     """The settings of a run in `out` and a line of the plan; where a vocabulary is extended, its tokenizer is made."""
     if not settings.extend_vocab:
@@ -184,7 +208,7 @@ def _rows(settings: TrainSettings) -> Iterator[Row]:
     rows = read_rows(settings.inputs, settings.limit)
     if not settings.general:
         return rows
-    return interleaved(rows, list(read_rows(settings.general)), settings.general_share)
+    return interleaved(rows, lambda: read_rows(settings.general), settings.general_share)
 
 
 def _begin(
@@ -203,10 +227,11 @@ def _begin(
     kept = {name: value for name, value in vars(prepared).items() if name != "lengths"}
     found = {
         **identity,
+        "versions": manifest.versions(),
         "free": {},
         "plan": done.recorded(),
         "prepared": kept,
-        "lines": [*lines(done, decided, model, machine, prepared, source), *more],
+        "lines": [*lines(done, decided, model, machine, prepared, source), *more, *_room(settings, done, model)],
     }
     manifest.write(out, found)
     return found
@@ -221,8 +246,9 @@ def _folder(out: Path) -> Iterator[None]:
     try:
         with hold(out):
             yield
-    except BaseException:
-        if new and not (out / manifest.NAME).exists():
+    except BaseException as error:
+        untrained = isinstance(error, ValueError) and not (out / METRICS).exists()
+        if new and (untrained or not (out / manifest.NAME).exists()):
             shutil.rmtree(out, ignore_errors=True)
         raise
 
@@ -241,26 +267,19 @@ def _forget(out: Path) -> None:
 
 
 def _fit(out: Path, plan: Plan, progress: Progress) -> None:
-    """Train in this process, or in one a GPU under accelerate."""
-    if plan.processes == 1:
+    """Train in this process, or in one a GPU."""
+    if plan.processes == 1 and not several_cards():
         fit(out, progress)
         return
-    if plan.precision == "fp32":  # accelerate would ask for MPI where there is no GPU
-        words = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(plan.processes)]
-    else:
-        configuration = Path(__file__).parent / "launch" / f"{plan.launch}.yaml"
-        words = ["accelerate.commands.launch", "--config_file", str(configuration)]
-        words += ["--num_processes", str(plan.processes)]
+    words, values = started_by(plan)
     words = [sys.executable, "-m", *words, "-m", "trainers.fit", str(out)] + (["--quiet"] if progress.quiet else [])
     said = out / "error.txt"
     said.unlink(missing_ok=True)
-    # In a session of its own, so that Ctrl-C comes once and by us: its ranks finish the step and save.
-    process = subprocess.Popen(words, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = start(words, values)
     try:
         code = process.wait()
     except KeyboardInterrupt:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        stop(process)
         raise
     if code:
         reason = said.read_text(encoding="utf-8") if said.exists() else f"its processes ended with code {code}"
@@ -315,10 +334,3 @@ def _notes(out: Path) -> list[str]:
         f"  steps    {last['step']:,}, {last['tokens']:,} tokens in {seconds:,.1f} s",
         f"  loss     {first['loss']:.4f} → {last['loss']:.4f}   ({out / 'report.html'})",
     ]
-
-
-def _ids(tokenizer: Any, row: dict[str, Any]) -> list[int]:
-    """A row of a preference or prompt stage, rendered."""
-    reply = row.get("chosen") or row.get("completion") or []
-    found = tokenizer.apply_chat_template([*row["prompt"], *reply], add_generation_prompt=not reply, return_dict=True)
-    return list(found["input_ids"])

@@ -7,30 +7,23 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import ExitStack
-from itertools import count
 from multiprocessing import forkserver
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 
 from datatools.engine.choice import Engine
-from datatools.engine.manifest import PASSING, STORAGE_TRIES
 from datatools.engine.startup import without_pandas
+from datatools.engine.task import UnitFunction, run_again
 from datatools.engine.units import UNIT_BYTES, Unit
 from datatools.engine.work import Work
 from datatools.io import storage
-from datatools.io.atomic import part_writer
 from datatools.io.source import Source
-
-# (unit, settings, tally) → (stream, rows) …; a module-level function, so that another process can import it.
-UnitFunction: TypeAlias = Callable[[Unit, Any, "Counter[str]"], Iterator[tuple[str, pa.Table]]]
 
 IN_FLIGHT_PER_WORKER = 3
 
@@ -44,36 +37,6 @@ def get_ready(modules: Sequence[str], parts: Sequence[tuple[Source, int]], engin
     if not engine.spreads and engine.workers > 1 and sum(size for _, size in parts) > UNIT_BYTES:
         multiprocessing.set_forkserver_preload(list(modules))
         forkserver.ensure_running()
-
-
-def run_unit(
-    function: UnitFunction, unit: Unit, settings: Any, work: Work, schemas: Mapping[str, pa.Schema]
-) -> Counter[str]:
-    """Read one unit, apply `function` and write its streams, each whole or not at all; returns what was counted."""
-    tally: Counter[str] = Counter()
-    with storage.together(), ExitStack() as files:
-        writers = {
-            stream: files.enter_context(part_writer(work.part(unit.key, stream), schema))
-            for stream, schema in schemas.items()
-        }
-        for stream, rows in function(unit, settings, tally):
-            writers[stream].write(rows)
-    return tally
-
-
-def run_again(
-    function: UnitFunction, unit: Unit, settings: Any, work: Work, schemas: Mapping[str, pa.Schema]
-) -> tuple[Counter[str], int]:
-    """`run_unit`, once more where a write fails that may succeed the next time, and how often that was."""
-    # From the start: after a failed fsync nobody knows what of a file is on the disk.
-    for tries in count():
-        try:
-            return run_unit(function, unit, settings, work, schemas), tries
-        except OSError as error:
-            if error.errno not in PASSING or tries + 1 >= STORAGE_TRIES:
-                raise
-            time.sleep(min(0.01 * 2**tries, 1.0))
-    raise AssertionError
 
 
 def run_units(

@@ -19,22 +19,21 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import xxhash
 
+from datatools.engine import task
 from datatools.engine.choice import Engine
 from datatools.engine.manifest import PASSING, STORAGE_TRIES
 from datatools.engine.startup import without_pandas
+from datatools.engine.task import UnitFunction
 from datatools.engine.units import Unit
 from datatools.engine.work import Work
 from datatools.io import storage
 from datatools.io.atomic import remove_leftovers
 from datatools.io.storage import Unreachable
-
-if TYPE_CHECKING:
-    from datatools.engine.local import UnitFunction
 
 IN_FLIGHT_PER_CPU = 3
 # What a task declares: a unit is 2 MB, but one document may be as long as LARGEST.
@@ -145,8 +144,8 @@ def run_on_ray(
 
     def submit(unit: Unit, needed: int) -> None:
         # Ray's own retries would ask for the same memory again.
-        task = _task().options(num_cpus=1, memory=needed, max_retries=0, scheduling_strategy="SPREAD")
-        running[task.remote(unit, given)] = unit
+        declared = _task().options(num_cpus=1, memory=needed, max_retries=0, scheduling_strategy="SPREAD")
+        running[declared.remote(unit, given)] = unit
 
     def more(unit: Unit) -> int:
         needed, largest = memory << tries[unit.key], cluster.largest
@@ -227,15 +226,13 @@ def _task() -> Any:
 
 
 def _run(unit: Unit, given: tuple[Any, ...]) -> Counter[str]:
-    from datatools.engine.local import run_unit
-
     function, settings, place, schemas, folder, digest = given
     begin_work(folder, digest)
     if storage.address_of(place.path):
         with storage.scratch():  # on the disk of this node, for this task
-            return run_unit(function, unit, settings, place, schemas)
+            return task.run_unit(function, unit, settings, place, schemas)
     needs_folder(place.parts)
-    return run_unit(function, unit, settings, place, schemas)
+    return task.run_unit(function, unit, settings, place, schemas)
 
 
 def needs_folder(path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from lxml import etree
 from lxml import html as lxml_html
 
-from datatools.io.html import HEADINGS, LAYOUT, flowed, is_dropped, list_items_joined, parts
+from datatools.io.htmltext import HEADINGS, LAYOUT, flowed, is_dropped, list_items_joined, parts
 from datatools.io.outline import Block, Heading, tidy_heading
 from datatools.io.pieces import LONGEST_TEXT
 from datatools.io.scripts import subscript, superscript
@@ -41,8 +41,8 @@ def main_parts(page: Any) -> list[Heading | Block]:
     """Headings and blocks of the main text of an lxml page, in order; the page itself is not changed.
 
     Where trafilatura finds nothing, too little, or loses a table that the article holds, all visible text, as
-    `datatools.io.html.parts` gives it; of a page too long for an article too (trafilatura keeps a thousand paragraphs
-    in memory, however long).
+    `datatools.io.htmltext.parts` gives it; of a page too long for an article too (trafilatura keeps a thousand
+    paragraphs in memory, however long).
     """
     visible = list(list_items_joined(parts(page)))
     length = _length(visible)
@@ -134,6 +134,6 @@ def _level(head: Any) -> int:
 
 
 def _table(element: Any) -> str:
-    """A table as lines of `a | b`, as datatools.io.html writes it."""
+    """A table as lines of `a | b`, as datatools.io.htmltext writes it."""
     rows = ([" ".join(" ".join(cell.itertext()).split()) for cell in row.iter("cell")] for row in element.iter("row"))
     return "\n".join(" | ".join(cells) for cells in rows if any(cells))

@@ -50,15 +50,15 @@ class Progress:
             self.say(warning)
 
     @contextmanager
-    def bar(self, label: str, total: int | None) -> Iterator[Bar]:
-        """A bar over `total` items (unknown when None)."""
+    def bar(self, label: str, total: int | None, done: int = 0) -> Iterator[Bar]:
+        """A bar over `total` items (unknown when None), `done` of them by an earlier run."""
         if self.quiet:
             yield Bar()
         elif sys.stderr.isatty():
-            with _terminal_bar(label, total) as bar:
+            with _terminal_bar(label, total, done) as bar:
                 yield bar
         else:
-            yield _LineBar(label, total)
+            yield _LineBar(label, total, done)
 
 
 class Bar:
@@ -69,8 +69,8 @@ class Bar:
 
 
 class _LineBar(Bar):
-    def __init__(self, label: str, total: int | None) -> None:
-        self._label, self._total, self._done = label, total, 0
+    def __init__(self, label: str, total: int | None, done: int) -> None:
+        self._label, self._total, self._done, self._before = label, total, done, done
         self._began = self._shown = time.monotonic()
 
     def advance(self, count: int = 1, detail: object = "") -> None:
@@ -79,7 +79,7 @@ class _LineBar(Bar):
         if now - self._shown < LINE_EVERY:
             return
         self._shown = now
-        rate = self._done / (now - self._began)
+        rate = (self._done - self._before) / (now - self._began)
         of = f"/{self._total}" if self._total is not None else ""
         left = f", {(self._total - self._done) / rate:.0f} s left" if self._total and rate else ""
         print(f"{self._label}: {self._done}{of}, {rate:.1f}/s{left} {detail}".rstrip(), file=sys.stderr, flush=True)
@@ -102,7 +102,7 @@ class _RichBar(Bar):
 
 
 @contextmanager
-def _terminal_bar(label: str, total: int | None) -> Iterator[Bar]:
+def _terminal_bar(label: str, total: int | None, done: int) -> Iterator[Bar]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -114,4 +114,4 @@ def _terminal_bar(label: str, total: int | None) -> Iterator[Bar]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield _RichBar(progress, progress.add_task(label, total=total, detail=""))
+        yield _RichBar(progress, progress.add_task(label, total=total, completed=done, detail=""))

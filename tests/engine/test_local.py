@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from datatools.engine.local import run_unit, run_units
+from datatools.engine.local import run_units
+from datatools.engine.task import run_unit
 from datatools.engine.units import Unit
 from datatools.engine.work import Work, open_work
 from datatools.io.source import Source

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import html as lxml_html
 
-from datatools.io.html import list_items_joined, parts
+from datatools.io.htmltext import list_items_joined, parts
 from datatools.io.outline import Heading
 from datatools.io.webtext import main_parts, main_text
 

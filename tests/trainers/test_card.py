@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -72,6 +73,16 @@ def test_json_lines_and_files_without_any_of_the_columns(tmp_path: Path):
     assert describe(tmp_path / "a.jsonl").rows == 2
     pq.write_table(pa.table({"text": ["a", "b"]}), tmp_path / "t.parquet")
     assert describe(tmp_path / "t.parquet").rows == 2
+
+
+def test_a_list_and_a_compressed_file_are_counted_as_they_are_trained(tmp_path: Path):
+    """The card is written when all is trained: nothing may stop it then that was read before."""
+    rows = [{"text": "a", "generator": "m"}, {"text": "b"}]
+    (tmp_path / "a.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    for name in ("a.json", "a.jsonl.gz"):
+        found = describe(tmp_path / name)
+        assert (found.rows, found.counts) == (2, {"generator": {"m": 1}})
 
 
 def test_a_broken_file_is_named(tmp_path: Path):

@@ -126,7 +126,7 @@ def test_a_batch_that_does_not_fit_is_halved_before_training(rows: Path, model: 
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert done.code == 0, done.stderr
-    assert "rows at once do not fit; now 32" in done.stderr
+    assert "so many rows at once; now 32" in done.stderr
     found = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]
     assert found["per_device"] < 64 and found["per_device"] * found["accumulation"] == 64
 

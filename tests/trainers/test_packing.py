@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,22 @@ def test_the_fused_loss_is_cross_entropy(trainer: Any, tmp_path: Path):
         logits = trainer.model(input_ids=torch.tensor([DOCUMENTS[2]]), use_cache=False).logits[0, :-1]
     plain = torch.nn.functional.cross_entropy(logits, torch.tensor(DOCUMENTS[2][1:])).item()
     assert fused == pytest.approx(plain, abs=1e-5)
+
+
+def test_a_compiled_layer_is_compiled_for_two_packs_and_serves_all():
+    """Number and length of documents differ from pack to pack: compiling for each would take longer than training."""
+    import torch
+    from torch._dynamo.testing import CompileCounter
+
+    def kernel(query: Any, key: Any, value: Any, ends: Any, _: Any, longest: int, __: int, **options: Any) -> Any:
+        return query * longest + value * ends[-1]
+
+    counter, attend = CompileCounter(), attention(kernel)
+    compiled = torch.compile(attend, backend=counter)
+    query, key = torch.randn(1, 4, 32, 8), torch.randn(1, 2, 32, 8)
+    for lengths in ([20, 12], [9, 9, 14], [1, 30, 1], [32], [8, 8, 8, 8], [5, 6, 7, 8, 6]):
+        ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+        given = (None, query, key, key, None)
+        said = compiled(*given, scaling=1.0, cu_seq_lens_q=ends, max_length_q=max(lengths))[0]
+        assert torch.equal(said, attend(*given, scaling=1.0, cu_seq_lens_q=ends, max_length_q=max(lengths))[0])
+    assert counter.frame_count == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from trainers.settings import TrainSettings
 
 H200 = Device("cuda", "H200", 1, 149_000_000_000, 989e12)
 RTX = Device("cuda", "4090", 1, 24_000_000_000, 165e12)
-SMALL = Model("qwen3-0.6b", 596_000_000, 1024, 28, 40_960, "qwen3")
-LARGE = Model("qwen3-8b", 8_190_000_000, 4096, 36, 40_960, "qwen3")
+A100 = Device("cuda", "A100", 1, 84_000_000_000, 312e12)
+SMALL = Model("qwen3-0.6b", 596_000_000, 1024, 28, 40_960, "qwen3", 2048, 1024, 128, 3072, 151_936, True)
+LARGE = Model("qwen3-8b", 8_190_000_000, 4096, 36, 40_960, "qwen3", 4096, 1024, 128, 12_288, 151_936, False)
+SEVEN = Model("qwen2.5-7b", 7_615_000_000, 3584, 28, 32_768, "qwen2", 3584, 512, 128, 18_944, 152_064, False)
+HUGE = Model("qwen2.5-72b", 72_700_000_000, 8192, 80, 32_768, "qwen2", 8192, 1024, 128, 29_568, 152_064, False)
 
 
 def planned(
@@ -26,7 +30,8 @@ def planned(
     settings = TrainSettings(("rows.parquet",), "m", "out", **given)
     found = limits(settings, stage, model, machine, np.array(lengths))
     kept = [length for length in lengths if length <= found.max_length]
-    units = max(1, -(-sum(kept) // found.max_length)) if settings.batch_size is None and stage == "sft" else len(kept)
+    packed = settings.batch_size is None and stage in ("pt", "sft")
+    units = max(1, -(-sum(kept) // found.max_length)) if packed else len(kept)
     prepared = Prepared(rows=len(lengths), examples=len(kept), tokens=sum(kept), learned=sum(kept) // 2, units=units)
     made = plan(settings, stage, model, machine, found, prepared)
     return made, lines(made, found, model, machine, prepared, "as asked")
@@ -37,17 +42,48 @@ MANY = [300] * 99_000 + [3_000] * 1_000
 
 def test_the_method_is_what_the_memory_allows():
     assert planned(SMALL, H200, MANY)[0].method == "full"
-    assert planned(LARGE, H200, MANY)[0].method == "full"
-    assert planned(LARGE, RTX, MANY)[0].method == "lora"
     assert planned(SMALL, RTX, MANY)[0].method == "full"
-    assert planned(LARGE, RTX, MANY, method="full")[1][-1].startswith("warning")
-    # A reference model beside it
-    assert planned(LARGE, H200, [500] * 100, stage="dpo")[0].method == "lora"
+    assert planned(LARGE, RTX, MANY)[0].method == "lora"
+    # 131 GB of weights, gradients and moments, and 14 of their bf16 copies in a forward pass
+    assert planned(LARGE, H200, MANY)[0].method == "lora"
+    assert planned(SEVEN, H200, MANY)[0].method == "lora"
+    assert planned(SEVEN, H200, MANY, method="full")[1][-1].startswith("warning")
+    assert "full would need 139" in planned(SEVEN, H200, MANY)[1][1]
+
+
+def test_several_cards_share_what_one_cannot_hold():
+    several = replace(H200, count=8)
+    assert (planned(SMALL, several, MANY)[0].method, planned(SMALL, several, MANY)[0].launch) == ("full", "ddp")
+    made, said = planned(SEVEN, several, MANY)
+    assert (made.method, made.launch) == ("full", "fsdp2")
+    assert "spread over 8: one copy a GPU would not fit" in said[1]
+    assert made.memory < 40e9
+    huge, _ = planned(HUGE, several, MANY)
+    assert (huge.method, huge.launch) == ("lora", "fsdp2")
+
+
+def test_what_is_planned_fits_or_is_warned_of():
+    for machine in (H200, RTX, replace(RTX, count=2), A100, replace(A100, count=8)):
+        for model in (SMALL, SEVEN, LARGE, HUGE):
+            for stage in ("sft", "pt", "dpo", "orpo", "kto", "rm", "grpo", "rloo"):
+                made, said = planned(model, machine, MANY, stage=stage)
+                fits = made.memory + made.pass_memory <= machine.memory * 0.9
+                assert fits != said[-1].startswith("warning"), said
 
 
 def test_activations_are_recomputed_where_they_would_not_fit():
     assert not planned(SMALL, H200, MANY)[0].checkpointing
-    assert planned(LARGE, H200, MANY)[0].checkpointing
+    assert planned(SMALL, RTX, MANY)[0].checkpointing
+    assert planned(SEVEN, A100, [16_000] * 50)[0].checkpointing
+
+
+def test_replies_count_in_prompt_stages():
+    short, said = planned(SMALL, RTX, [40] * 500, stage="grpo")
+    assert f"a pass of {short.per_device * (128 + 256):,} tokens" in said[2]
+    # 64 replies of 3,328 tokens have 12 GB of keys and values at once.
+    long, _ = planned(SMALL, RTX, MANY, stage="grpo")
+    assert long.batch < short.batch == 40
+    assert long.batch % 8 == 0
 
 
 def test_the_longest_row_is_a_percentile_of_many_and_the_longest_of_few():
@@ -81,8 +117,8 @@ def test_a_batch_counts_rows_and_is_split_by_memory():
 def test_every_decision_is_said_with_its_reason():
     _, said = planned(SMALL, H200, MANY)
     heads = [line.split()[0] for line in said]
-    assert heads == "stage method length rows tokens batch steps where time".split()
-    assert "99.5 % of the rows have at most 3,000, the longest 3,000" in said[2]
+    assert heads == "stage method memory length rows tokens batch steps where time".split()
+    assert "99.5 % of the rows have at most 3,000, the longest 3,000" in said[3]
 
 
 def test_parameters_are_counted_without_loading(qwen: Path, llama: Path):

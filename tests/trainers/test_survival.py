@@ -10,13 +10,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from tests.pipelines.command import Ended, ended, here, killed_when, started, until
 from tests.trainers.conftest import says, user, write_rows
-from trainers import checkpoints, fit, manifest
-from trainers.metrics import read
+from trainers import checkpoints, fit, manifest, probe
+from trainers.build import trainer_of
+from trainers.metrics import Metrics, read
+from trainers.plan import Plan, plan_from
+from trainers.save import TEMPORARY
+from trainers.settings import settings_from
 
 pytestmark = pytest.mark.slow
 STEPS = 12
@@ -99,7 +105,7 @@ def test_killed_at_any_moment_the_same_line_ends_in_the_same_bits(
         lambda: (out / "data").exists(),  # while the rows are prepared
         lambda: (out / "checkpoint-4").exists(),  # while a checkpoint is written
         at_step(out, 7),  # between two
-        lambda: (out / fit.TEMPORARY).exists(),  # while the model is put in its place
+        lambda: (out / TEMPORARY).exists(),  # while the model is put in its place
     ]
     killed = [killed_when(started(*line(rows, model, out)), moment) for moment in moments]
     assert all(killed[:3])
@@ -223,6 +229,54 @@ def test_other_settings_and_data_are_refused(rows: Path, model: Path, uninterrup
     assert "sft.jsonl has changed; --fresh starts over" in changed.line
 
 
+def test_files_that_moved_are_the_same(rows: Path, model: Path, uninterrupted: Path, tmp_path: Path):
+    """Run, data and model in other places, how often is saved too: nothing of it changes a weight."""
+    out = tmp_path / "here" / "run"
+    assert interrupted(signal.SIGTERM, 5, *line(rows, model, out), out=out).code == 130
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    shutil.copy(rows, tmp_path / "other.jsonl")
+    shutil.copytree(model, tmp_path / "model")
+    out = tmp_path / "there" / "run"
+    words = line(tmp_path / "other.jsonl", tmp_path / "model", out)
+    done = here(*words, "--save-steps", 5)
+    assert done.code == 0, done.stderr
+    assert "goes on from checkpoint-" in done.stderr
+    assert_same(out, uninterrupted)
+    assert {10, 12} == {checkpoints.step_of(path) for path in out.glob("checkpoint-*")}
+
+
+def test_a_template_that_changed_is_other_data(rows: Path, model: Path, tmp_path: Path):
+    from tests.trainers import small
+
+    out, template = tmp_path / "run", tmp_path / "own.jinja"
+    template.write_text(small.CHATML)
+    words = [*line(rows, model, out), "--template", template]
+    assert interrupted(signal.SIGTERM, 3, *words, out=out).code == 130
+    template.write_text(small.CHATML.replace("assistant", "doctor"))
+    refused = here(*words)
+    assert refused.code == 2
+    assert "own.jinja has changed" in refused.line
+
+
+def test_other_libraries_are_named(rows: Path, model: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    assert interrupted(signal.SIGTERM, 3, *line(rows, model, out), out=out).code == 130
+    found = manifest.read(out)
+    assert found is not None
+    manifest.write(out, {**found, "versions": {**found["versions"], "torch": "2.12.0"}})
+    done = here(*line(rows, model, out))
+    assert done.code == 0
+    assert "torch was 2.12.0, now 2.13" in done.stderr
+
+
+def test_too_small_a_disk_is_foretold(rows: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
+    told = here(*line(rows, model, tmp_path / "run"), "--dry-run")
+    assert told.code == 0
+    assert "of disk are needed for 3 checkpoints and the model" in told.stdout
+
+
 def test_fresh_starts_over(rows: Path, model: Path, tmp_path: Path):
     out = tmp_path / "run"
     short = ["--max-steps", 1, "--save-steps", 1, "--batch-size", 1]
@@ -284,10 +338,10 @@ def test_a_probe_leaves_no_trace(stage: str, data: dict[str, Path], model: Path,
     assert here("train", data[stage], "--model", model, "--out", out, "--max-steps", 1, "--batch-size", 2).code == 0
     found = manifest.read(out)
     assert found is not None
-    settings, plan = fit.settings_from({**found["settings"], "out": str(out)}), fit.plan_from(found["plan"])
-    trainer, _ = fit._trainer(out, settings, plan)
+    settings, plan = settings_from({**found["settings"], "out": str(out)}), plan_from(found["plan"])
+    trainer, _ = trainer_of(out, settings, plan)
     before, random_state = {n: p.clone() for n, p in trainer.model.named_parameters()}, torch.get_rng_state()
-    fit.try_fullest(trainer, plan)
+    probe.try_fullest(trainer, plan)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert all(p.grad is None and torch.equal(p, before[n]) for n, p in trainer.model.named_parameters())
     assert not any(trainer._metrics["train"].values())
@@ -301,34 +355,94 @@ def test_a_probe_computes_in_the_precision_of_the_run(data: dict[str, Path], mod
     assert here(*words).code == 0
     found = manifest.read(out)
     assert found is not None
-    trainer, _ = fit._trainer(
-        out, fit.settings_from({**found["settings"], "out": str(out)}), fit.plan_from(found["plan"])
-    )
+    trainer, _ = trainer_of(out, settings_from({**found["settings"], "out": str(out)}), plan_from(found["plan"]))
     seen = set[torch.dtype]()
     for layer in trainer.model.model.layers:
         layer.self_attn.q_proj.register_forward_hook(lambda module, given, made: seen.add(made.dtype))
-    fit.try_fullest(trainer, fit.plan_from(found["plan"]))
+    probe.try_fullest(trainer, plan_from(found["plan"]))
     assert seen == {torch.bfloat16}
 
 
 def test_a_batch_that_does_not_fit_is_halved(
     rows: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: Path
 ):
-    import torch
-
     seen: list[int] = []
 
-    def too_small(trainer: object, plan: fit.Plan) -> None:
+    def too_small(trainer: object, plan: Plan) -> bool:
         seen.append(plan.per_device)
-        if plan.per_device > 1:
-            raise torch.OutOfMemoryError
+        return plan.per_device > 1
 
-    monkeypatch.setattr(fit, "_probe", too_small)
+    monkeypatch.setattr(probe, "_overflows", too_small)
     done = here("train", rows, "--model", model, "--out", tmp_path / "run", "--max-steps", 2, "--batch-size", 4)
     assert done.code == 0, done.stderr
     assert seen == [4, 2, 1]
     plan = manifest.read(tmp_path / "run")["plan"]  # type: ignore[index]
     assert (plan["per_device"], plan["accumulation"]) == (1, 4)
-    assert "4 rows at once do not fit; now 2" in done.stderr
-    nothing = fit.plan_from({**plan, "checkpointing": True})
-    assert fit.halved(nothing) is None
+    assert "so many rows at once; now 2, in 2 passes" in done.stderr
+    nothing = plan_from({**plan, "checkpointing": True})
+    assert probe.halved(nothing) is None
+
+
+def test_a_memory_that_runs_full_on_the_way_costs_the_steps_since_the_checkpoint(
+    rows: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: Path
+):
+    import torch
+    from trl import SFTTrainer
+
+    compute = SFTTrainer.compute_loss
+
+    def full(self: Any, *given: Any, **more: Any) -> Any:
+        if self.state.global_step == 6 and self.args.per_device_train_batch_size > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return compute(self, *given, **more)
+
+    monkeypatch.setattr(SFTTrainer, "compute_loss", full)
+    done = here(*line(rows, model, tmp_path / "run"))
+    assert done.code == 0, done.stderr
+    assert "so many rows at once; now 1, in 3 passes, from the last checkpoint" in done.stderr
+    assert "goes on from checkpoint-4" in done.stderr
+    told = [[(one["step"], one["tokens"]) for one in read(run)] for run in (tmp_path / "run", uninterrupted)]
+    assert told[0] == told[1]
+    # Where one row is too much already there is a line that says so.
+    monkeypatch.setattr(probe, "halved", lambda plan: None)
+    monkeypatch.setattr(fit, "halved", lambda plan: None)
+    nothing = here(*line(rows, model, tmp_path / "other"))
+    assert nothing.code == 2
+    assert "step 7: the memory does not hold one row of 128 tokens: --method lora" in nothing.line
+
+
+def test_processes_die_with_the_one_that_began_them(rows: Path, model: Path, tmp_path: Path):
+    """No orphan trains on: the same line at once goes on alone."""
+    out = tmp_path / "run"
+    words = [*line(rows, model, out), "--processes", 2]
+    process = started(*words)
+    assert until(process, at_step(out, 5))
+    ranks = psutil.Process(process.pid).children(recursive=True)
+    assert len(ranks) >= 3  # what starts them, and they
+    process.kill()
+    ended(process)
+    _, alive = psutil.wait_procs(ranks, timeout=20)
+    assert not alive, alive
+    done = ended(started(*words))
+    assert done.code == 0, done.stderr
+    assert "goes on from checkpoint-4" in done.stderr
+    assert [one["step"] for one in read(out)] == list(range(1, STEPS + 1))
+
+
+def test_only_the_process_that_writes_touches_the_metrics(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "tokens": 10}\n{"step": 2, "tokens": 25}\n{"step": 3, "to')
+    before = path.read_bytes()
+    assert Metrics(tmp_path, 2, writes=False).tokens == 25
+    assert path.read_bytes() == before
+    metrics = Metrics(tmp_path, 1)
+    metrics.close()
+    assert [one["step"] for one in read(tmp_path)] == [1]
+
+
+def test_a_model_is_not_spread_over_processes_without_a_gpu(rows: Path, model: Path, tmp_path: Path):
+    for launch in ("fsdp2", "zero2"):
+        refused = here(*line(rows, model, tmp_path / "run"), "--processes", 2, "--launch", launch)
+        assert refused.code == 2
+        assert f"--launch {launch}: spreads a model over GPUs, and there is none" in refused.line
+    assert not (tmp_path / "run").exists()
