@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from datatools.io.atomic import atomic_path
 from trainers.manifest import versions
+from trainers.rows import read_rows
 
 BATCH = 8192  # rows
 NAMED = 12  # values of a column that are named; the rest is counted together
@@ -68,7 +69,7 @@ def describe(path: Path) -> DataFile:
     if path.suffix == ".parquet":
         metadata = _count_parquet(path, found)
     else:
-        _count_lines(path, found)
+        _count_json(path, found)
     return DataFile(
         path.name,
         _sha256(path),
@@ -97,18 +98,27 @@ class _Found:
 
 
 def write_card(
-    out: Path, *, command: list[str], stage: str, base_model: str, data: list[DataFile], settings: dict[str, object]
+    out: Path,
+    *,
+    command: list[str],
+    stage: str,
+    base_model: str,
+    data: list[DataFile],
+    settings: dict[str, object],
+    came_of_it: Mapping[str, object] | None = None,
+    rows: str = "",
 ) -> None:
-    """Write the model card `out/README.md`, whole or not at all."""
+    """Write the model card `out/README.md`, whole or not at all.
+
+    `rows` says how many were trained on where it is not all of the files; `came_of_it` are the figures of the training.
+    """
     parts = [
         _front_matter(stage, base_model, data, settings),
-        f"# {out.resolve().name}\n\n{_opening(stage, base_model, data)}",
+        f"# {out.resolve().name}\n\n{_opening(stage, base_model, data, rows)}",
         "## Data\n\n" + ("\n\n".join(_file(one) for one in data) or "None is named."),
         f"## Command\n\n```\n{shlex.join(command)}\n```",
-        "## Settings\n\n"
-        + _table(
-            ("setting", "value"), [(name, _shown(value)) for name, value in settings.items() if value is not None]
-        ),
+        f"## Settings\n\n{_pairs(settings)}",
+        *([f"## Training\n\n{_pairs(came_of_it)}"] if came_of_it else []),
         f"## Versions\n\n{_versions()}",
         "## Use\n\nA model that was trained on medical text is no medical device. What it says can be wrong, and must "
         "be checked by someone qualified before anyone acts on it.",
@@ -141,24 +151,16 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _count_lines(path: Path, found: _Found) -> None:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}:{number}: no JSON ({error})") from error
-            found.rows += 1
-            values = row if isinstance(row, dict) else {}
-            for name in COUNTED:
-                value = values.get("prompt" if name == "prompt_id" else name)
-                if isinstance(value, str) and value:
-                    found.counts[name][value] += 1
-            if isinstance(flags := values.get("flags"), list):
-                found.checked += 1
-                found.counts["flags"].update(map(str, flags))
+def _count_json(path: Path, found: _Found) -> None:
+    for row in read_rows([str(path)]):
+        found.rows += 1
+        for name in COUNTED:
+            value = row.values.get("prompt" if name == "prompt_id" else name)
+            if isinstance(value, str) and value:
+                found.counts[name][value] += 1
+        if isinstance(flags := row.values.get("flags"), list):
+            found.checked += 1
+            found.counts["flags"].update(map(str, flags))
 
 
 def _sha256(path: Path) -> str:
@@ -182,9 +184,13 @@ def _front_matter(stage: str, base_model: str, data: Sequence[DataFile], setting
     return "\n".join(["---", *lines, "---"])
 
 
-def _opening(stage: str, base_model: str, data: Sequence[DataFile]) -> str:
-    rows = sum(one.rows for one in data)
-    return f"`{base_model}`, trained by `datatools train` (stage `{stage}`) on {rows:,} rows of {_files(len(data))}."
+def _opening(stage: str, base_model: str, data: Sequence[DataFile], rows: str) -> str:
+    rows = rows or f"{sum(one.rows for one in data):,} rows"
+    return f"`{base_model}`, trained by `datatools train` (stage `{stage}`) on {rows} of {_files(len(data))}."
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return _table(("", ""), [(name, _shown(value)) for name, value in values.items() if value is not None])
 
 
 def _files(count: int) -> str:

@@ -27,8 +27,8 @@ CPU_TOKENS = 8_192
 KEPT_TOKENS = 8_192  # activations are recomputed where not even so many tokens' are held
 FREE_SHARE = 0.9  # of free memory that is planned with: what an allocator wastes is in the rest
 MFU = 0.4  # for the time that is foretold
-PASS_SECONDS = 0.0015  # of a layer, however few its tokens: what is begun, not what is computed
-STEP_SECONDS = 0.02  # between passes
+LAYER_SECONDS = 0.0015  # of a pass, however few its tokens: what is begun, not what is computed
+PASS_SECONDS = 0.02  # around the layers
 WORD_SECONDS = 0.001  # of a layer, for each token of a reply that is generated
 RUN_SECONDS = 600  # between checkpoints, about
 SAVES = 10  # of a short run
@@ -162,7 +162,7 @@ def plan(settings: TrainSettings, stage: str, model: Model, device: Device, foun
         pass_memory = max(pass_memory, generating(model, use, rows=per_device * accumulation, row=row))
     computed = model.parameters * tokens * steps / max(1, an_epoch) * _operations(stage, use, found.checkpointing)
     seconds = computed / (device.peak * MFU * (use.processes if use.cuda else 1))
-    seconds += steps * (accumulation * model.layers * PASS_SECONDS + STEP_SECONDS)
+    seconds += steps * accumulation * (model.layers * LAYER_SECONDS + PASS_SECONDS)
     seconds += steps * _generated(stage, settings) * model.layers * WORD_SECONDS
     return Plan(
         stage=stage,
@@ -328,13 +328,19 @@ def _batch(stage: str, prepared: Prepared, epochs: float, settings: TrainSetting
 
 
 def _split(stage: str, wanted: int, processes: int, found: Limits, settings: TrainSettings) -> tuple[int, int]:
-    """Rows of a forward pass, and passes of a step: as few passes as the memory allows, the product as wanted."""
+    """Rows of a forward pass, and passes of a step: as few passes as the memory allows, the product as wanted.
+
+    About so where the batch is ours to choose, exactly so where it was asked for.
+    """
     generations = _generations(stage, settings)
     least = 2 if stage == "kto" else 1  # TRL estimates KL from the other rows of a pass
     if STAGES[stage].rows == "prompts":
         wanted = math.ceil(wanted / (generations * processes)) * generations * processes
     each = max(least, math.ceil(wanted / processes))
     most = max(least, found.micro_tokens // found.item)
+    if settings.batch_size is None and STAGES[stage].rows != "prompts":  # ours to round: 17 rows are not 17 passes
+        passes = math.ceil(each / most)
+        return max(least, round(each / passes)), passes
     per_device = max(size for size in range(1, min(each, most) + 1) if each % size == 0)
     if per_device < least:
         each += each % least

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,16 @@ def test_a_step_has_64k_tokens_of_much_data_and_a_hundred_steps_of_little():
     little, _ = planned(SMALL, H200, [60] * 50)
     assert little.steps >= 50
     assert little.batch == 1
+
+
+def test_passes_are_few_whatever_the_batch():
+    """A batch of a prime number of packs is no reason for passes of one."""
+    for rows in range(100, 40_000, 1_999):
+        made, _ = planned(SMALL, RTX, [300] * rows)
+        fewest = math.ceil(made.batch * made.max_length / 32_768)
+        assert made.accumulation <= fewest + 1, made
+    asked, _ = planned(SMALL, H200, [300] * 1_000, batch_size=17)
+    assert asked.batch == 17
 
 
 def test_a_batch_counts_rows_and_is_split_by_memory():
