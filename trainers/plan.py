@@ -122,6 +122,9 @@ def limits(settings: TrainSettings, stage: str, model: Model, device: Device, le
         break
     states = held(model, use)
     free, most = max(0, budget - states), MICRO_TOKENS if cuda else CPU_TOKENS
+    if STAGES[stage].rows == "tokens" and attention != "varlen":
+        # Each token meets all of its pass, masked or not: longer passes than this cost more there than they save.
+        most = min(most, max(item, model.layer // (2 * model.queries)))
     kept = most_tokens(model, use, free, item=item, row=row, most=most, checkpointing=False)
     checkpointing = kept < max(least, KEPT_TOKENS // item * item)
     if checkpointing:
@@ -160,7 +163,10 @@ def plan(settings: TrainSettings, stage: str, model: Model, device: Device, foun
     pass_memory = passing(model, use, tokens=per_device * found.item, row=row, checkpointing=found.checkpointing)
     if STAGES[stage].rows == "prompts":
         pass_memory = max(pass_memory, generating(model, use, rows=per_device * accumulation, row=row))
-    computed = model.parameters * tokens * steps / max(1, an_epoch) * _operations(stage, use, found.checkpointing)
+    width = per_device * found.item if STAGES[stage].rows == "tokens" else row
+    attended = 2 * model.layers * model.queries * (0 if use.attention == "varlen" else width)
+    a_token = (model.parameters + attended) * _operations(stage, use, found.checkpointing)
+    computed = a_token * tokens * steps / max(1, an_epoch)
     seconds = computed / (device.peak * MFU * (use.processes if use.cuda else 1))
     seconds += steps * accumulation * (model.layers * LAYER_SECONDS + PASS_SECONDS)
     seconds += steps * _generated(stage, settings) * model.layers * WORD_SECONDS
