@@ -126,7 +126,7 @@ def limits(settings: TrainSettings, stage: str, model: Model, device: Device, le
         # Each token meets all of its pass, masked or not: longer passes than this cost more there than they save.
         most = min(most, max(item, model.layer // (2 * model.queries)))
     kept = most_tokens(model, use, free, item=item, row=row, most=most, checkpointing=False)
-    checkpointing = kept < max(least, KEPT_TOKENS // item * item)
+    checkpointing = kept < max(least, min(KEPT_TOKENS, most) // item * item)
     if checkpointing:
         kept = most_tokens(model, use, free, item=item, row=row, most=most, checkpointing=True)
     return Limits(

@@ -113,9 +113,9 @@ def test_passes_are_few_whatever_the_batch():
 
 
 def test_passes_stay_short_where_every_token_meets_all_of_its_pass():
-    cpu = Device("cpu", "2 cores", 1, 20_000_000_000, 8e10)
+    cpu = Device("cpu", "2 cores", 1, 60_000_000_000, 8e10)
     made, _ = planned(SMALL, cpu, [500] * 2_000, method="lora")
-    assert made.attention == "sdpa"
+    assert made.attention == "sdpa" and not made.checkpointing
     assert made.per_device * made.max_length <= max(512, SMALL.layer // (2 * SMALL.queries)) == 3_840
     assert planned(SMALL, H200, [500] * 20_000)[0].per_device * 512 > 8_000
 
