@@ -146,4 +146,7 @@ def _in_file(path: Path) -> int:
             head = json.loads(file.read(size))
     except (struct.error, ValueError) as error:
         raise ValueError(f"{path}: is no whole safetensors file; fetch the model again") from error
+    ends = 8 + size + max((one["data_offsets"][1] for name, one in head.items() if name != "__metadata__"), default=0)
+    if (found := path.stat().st_size) < ends:
+        raise ValueError(f"{path}: {found:,} of {ends:,} bytes are there; fetch the model again")
     return sum(prod(one["shape"]) for name, one in head.items() if name != "__metadata__")

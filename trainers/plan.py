@@ -215,7 +215,9 @@ def lines(plan: Plan, found: Limits, model: Model, device: Device, prepared: Pre
     kept = "" if not plan.checkpointing else ", activations recomputed"
     at_once = plan.per_device * found.item
     needed, free = plan.memory + plan.pass_memory, found.budget / FREE_SHARE
-    device_name = device.name if plan.processes == 1 or found.use.cuda else f"processes on {device.name}"
+    peak = f"{device.peak / 1e12:,.0f}" if device.peak >= 1e13 else f"{device.peak / 1e12:.2g}"
+    alike = plan.processes == 1 or found.use.cuda
+    where = f"{plan.processes} × {device.name}" if alike else f"{plan.processes} processes on {device.name}"
     said = [
         f"stage     {plan.stage}: {source}",
         f"method    {plan.method}, {plan.precision}{share}{kept}: {found.why_method}",
@@ -227,12 +229,13 @@ def lines(plan: Plan, found: Limits, model: Model, device: Device, prepared: Pre
         f"batch     {_batch_line(plan)}",
         f"steps     {plan.steps:,}: {plan.epochs:.3g} epochs, learning rate {plan.learning_rate:g}, a checkpoint every "
         f"{plan.save_steps:,}",
-        f"where     {plan.processes} × {device_name}{f' ({plan.launch})' if plan.launch else ''}, "
-        f"attention {plan.attention}",
-        f"time      {_duration(plan.seconds)} at {MFU:.0%} of {device.peak / 1e12:,.2g} TFLOP/s; measured once it runs",
+        f"where     {where}{f' ({plan.launch})' if plan.launch else ''}, attention {plan.attention}",
+        f"time      {_duration(plan.seconds)} at {MFU:.0%} of {peak} TFLOP/s; measured once it runs",
     ]
     if needed > found.budget:
-        said.append(f"warning   that is more than is planned with ({gigabytes(found.budget)} GB): {_smaller(plan)}")
+        said.append(
+            f"warning   that is more than is planned with ({gigabytes(found.budget)} GB): {_smaller(plan, found)}"
+        )
     return said
 
 
@@ -399,11 +402,14 @@ def _tokens(plan: Plan) -> str:
     return f"{plan.tokens:,} an epoch" + (", of prompts" if rows == "prompts" else "")
 
 
-def _smaller(plan: Plan) -> str:
+def _smaller(plan: Plan, found: Limits) -> str:
+    """What would fit."""
     if plan.method == "full":
         return "--method lora, or a smaller model"
-    shorter = f"--max-length {max(ROUND, plan.max_length // 2 // ROUND * ROUND)}"
-    return f"{shorter}, or a smaller model"
+    if plan.memory < found.budget:
+        return f"--max-length {max(ROUND, plan.max_length // 2 // ROUND * ROUND)}, or a smaller model"
+    packed = found.use.cuda and plan.method != "qlora"
+    return "--method qlora (pip install bitsandbytes), or a smaller model" if packed else "a smaller model"
 
 
 def gigabytes(number: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,26 @@ def test_parameters_are_counted_without_loading(qwen: Path, llama: Path):
         finally:
             (folder / "elsewhere").rename(folder / "model.safetensors")
         assert guessed == pytest.approx(found.parameters, rel=0.02)
+
+
+def test_weights_cut_short_are_seen_before_they_are_loaded(qwen: Path, tmp_path: Path):
+    shutil.copytree(qwen, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    whole = weights.read_bytes()
+    for kept in (len(whole) - 1, len(whole) // 2, 100, 4):
+        weights.write_bytes(whole[:kept])
+        with pytest.raises(ValueError, match="fetch the model again"):
+            model_facts(str(tmp_path / "model"))
+
+
+def test_a_warning_names_what_would_help():
+    assert "--method lora" in planned(SEVEN, RTX, MANY, method="full")[1][-1]
+    assert "--method qlora" in planned(HUGE, H200, MANY, method="lora")[1][-1]
+    assert "--max-length 4096" in planned(SMALL, RTX, MANY, stage="orpo", max_length=8_192)[1][-1]
+    cpu = Device("cpu", "2 cores", 1, 20_000_000_000, 8e10)
+    assert "at 40% of 989 TFLOP/s" in planned(SEVEN, H200, MANY)[1][-1]
+    assert planned(SEVEN, cpu, MANY)[1][-1].endswith("GB): a smaller model")
+    assert planned(SMALL, cpu, MANY, processes=2)[1][-2].startswith("where     2 processes on 2 cores (ddp)")
 
 
 def test_rows_of_a_step_are_found_again_in_every_epoch():
