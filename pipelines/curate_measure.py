@@ -35,7 +35,7 @@ from schemas.document import DOCUMENT, Document
 from schemas.trace import TRACE
 
 # Raised when a change here or in the operators gives other texts or values: finished units are then made again.
-VERSION = 3
+VERSION = 4
 
 KEY = pa.field("key", pa.binary(16))
 VALUES = [pa.field(name, pa.int32() if name in COUNTS else pa.float32()) for name in SIGNALS]

@@ -55,6 +55,8 @@ ADDED = (
     described("mix_source", pa.string(), "name of the part of the mixture the row came from"),
     described("epoch", pa.int32(), "how often the row has come so far, this time included"),
 )
+JSON_LINES = (".json", ".jsonl", ".gz")
+MAKE_RECORDS = "`datatools check FILE --out CHECKED.parquet` makes such rows of messages, or of question and answer"
 SCANNED = {"keys": pa.schema([("hash", pa.uint64()), ("tokens", pa.uint32())])}
 
 
@@ -150,9 +152,14 @@ def _schema(paths: Sequence[Path]) -> tuple[pa.Schema, tuple[str, ...]]:
         try:
             schema = pq.read_schema(path)
         except (pa.ArrowException, OSError) as error:
+            if path.suffix in JSON_LINES:
+                raise ValueError(f"{path}: is no parquet file; {MAKE_RECORDS}") from error
             raise ValueError(f"{path}: no parquet file ({str(error).splitlines()[0]})") from error
         here = _record(schema, path)
-        check(schema, here, path)
+        try:
+            check(schema, here, path)
+        except ValueError as error:
+            raise ValueError(f"{error}; {MAKE_RECORDS}" if here is CONVERSATION else str(error)) from error
         if record is not None and here is not record:
             raise ValueError(f"{path}: holds {name_of(here)} records, {first} {name_of(record)}: they do not mix")
         record = here
@@ -217,11 +224,17 @@ def _batches(source: Source, limit: int, columns: list[str] | None = None) -> It
     if left <= 0 or not groups:
         return
     with pq.ParquetFile(source.path) as file:
-        for batch in file.iter_batches(BATCH, row_groups=groups, columns=columns):
+        batches = file.iter_batches(BATCH, row_groups=groups, columns=columns)
+        while left > 0:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                said = str(error).splitlines()[0].strip()
+                raise ValueError(f"{source.path}: is damaged ({said}); make it anew") from error
+            if batch is None:
+                return
             yield batch.slice(0, left)
             left -= batch.num_rows
-            if left <= 0:
-                return
 
 
 @lru_cache(maxsize=64)

@@ -13,6 +13,7 @@ import xxhash
 from datatools.checks.verbatim import verbatim_checks
 from datatools.clean.normalise import normalise
 from datatools.clean.passages import passages
+from datatools.clean.torn import RUN, torn_lines
 from datatools.dedupe.exact import question_key, text_key
 from datatools.engine.units import Unit
 from datatools.io.source import ReadOptions
@@ -24,7 +25,7 @@ from schemas.document import DOCUMENT, Document
 from schemas.trace import TRACE
 
 # Raised when a change here or in the operators gives other passages or pairs: finished units are then made again.
-VERSION = 1
+VERSION = 2
 
 KEY = pa.binary(16)
 PASSAGES = pa.schema([*DOCUMENT, pa.field("key", KEY), pa.field("has_pair", pa.bool_())])
@@ -100,7 +101,7 @@ def add_document(document: Document, settings: PassageSettings, rows: Rows, aske
     texts = passages(document.text, settings.characters, settings.words)
     for part, text in enumerate(texts):
         piece = document.piece(text.strip(), id=document.id if len(texts) == 1 else f"{document.id}.{part + 1}")
-        if _too_short(piece, rows):
+        if _too_short(piece, rows) or _torn(piece, rows):
             continue
         made = _rule_pairs(Passage(piece, part, len(texts)), settings.pairs, asked)
         _add_passage(piece, rows, has_pair=bool(made))
@@ -124,6 +125,13 @@ def _too_short(document: Document, rows: Rows) -> bool:
         "passages", "too_short", document.source, document.text, id=document.id, value=length, threshold=shortest
     )
     return True
+
+
+def _torn(document: Document, rows: Rows) -> bool:
+    lines = 0 if document.meta.get("fields") else torn_lines(document.text)
+    if lines:
+        rows.trace("passages", "torn_lines", document.source, document.text, id=document.id, value=lines, threshold=RUN)
+    return bool(lines)
 
 
 def _rule_pairs(passage: Passage, count: int, asked: set[bytes]) -> list[tuple[str, str, bytes]]:

@@ -9,7 +9,8 @@ from typing import Any
 from trainers import vocabulary
 from trainers.load import adapter_of, library, model_of, quiet_loggers, tokenizer_of
 from trainers.plan import Plan
-from trainers.prepare import DATA
+from trainers.prepare import DATA, VERBATIM, is_rendered
+from trainers.render import Renderer
 from trainers.rewards import rewards_of
 from trainers.settings import TrainSettings
 from trainers.stages import STAGES, classes
@@ -22,6 +23,8 @@ def trainer_of(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any
     quiet_loggers()
     transformers.set_seed(settings.seed)
     tokenizer = tokenizer_of(settings, settings.start)
+    if tokenizer.eos_token is None and plan.stage != "pt":
+        tokenizer.eos_token = Renderer(tokenizer, settings.model).end
     trainer_class, config_class = classes(plan.stage)
     data = _dataset(out / DATA, plan.stage)
     model = model_of(settings, plan, tokenizer)
@@ -32,6 +35,9 @@ def trainer_of(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any
     more: dict[str, Any] = {}
     if STAGES[plan.stage].rows == "prompts":
         more["reward_funcs"] = rewards_of(settings.rewards, has_answers="answer" in data.column_names)
+    template = tokenizer.chat_template
+    if is_rendered(out / DATA):
+        tokenizer.chat_template = VERBATIM
     try:
         config = config_class(**_config(out, settings, plan, {one.name for one in fields(config_class)}))
         trainer = trainer_class(
@@ -46,6 +52,7 @@ def trainer_of(out: Path, settings: TrainSettings, plan: Plan) -> tuple[Any, Any
         if settings.set:
             raise ValueError(f"--set {', '.join(settings.set)}: {' '.join(str(error).split())}") from error
         raise
+    tokenizer.chat_template = template  # replies are tokens now; what is saved is the model's own
     head = trainer.model.get_output_embeddings() if known else None
     if head is not None and not hasattr(head, "bias"):
         head.bias = None  # the fused loss asks for it, and peft's wrapper around a head with new tokens has none

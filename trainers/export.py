@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 from trainers.folder import FolderSummary, check_run, copy_beside, is_adapter, new_folder
 from trainers.merge import write_merged
+from trainers.portable import make_portable
 from trainers.turns import stops_of, turns_of
 
 FORMATS = ("safetensors", "ollama", "gguf")
@@ -38,7 +40,7 @@ def export(run: Path, to: str, out: Path | None = None) -> FolderSummary:
     if to not in FORMATS:
         raise ValueError(f"--to {to}: must be one of {', '.join(FORMATS)}")
     check_run(run)
-    out = out or run / to
+    out, name = out or run / to, plain(run.resolve().name)
     summary = FolderSummary("train export", [str(run)], output=str(out), cost=None)
     with new_folder(out) as folder:
         if is_adapter(run):
@@ -47,14 +49,17 @@ def export(run: Path, to: str, out: Path | None = None) -> FolderSummary:
         else:
             _copy(run, folder)
         if to == "ollama":
-            (folder / "Modelfile").write_text(modelfile(folder), encoding="utf-8")
-    summary.lines += _next(to, out, run.resolve().name)
+            (folder / "Modelfile").write_text(modelfile(folder, f"{name}-q8_0.gguf"), encoding="utf-8")
+    summary.lines += _next(to, out, name)
     summary.seconds = round(time.monotonic() - began, 3)
     return summary
 
 
-def modelfile(folder: Path) -> str:
-    """Ollama's Modelfile for a model folder: its weights, its template, and where an answer ends."""
+def modelfile(folder: Path, weights: str) -> str:
+    """Ollama's Modelfile for a model folder: the GGUF file of its weights, its template, and where an answer ends.
+
+    Ollama loads safetensors only where its MLX engine runs, and converts none (docs/import.mdx of its repository).
+    """
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -62,15 +67,24 @@ def modelfile(folder: Path) -> str:
         raise ValueError(f"{folder}: its tokenizer has no chat template, which Ollama would need")
     turns = turns_of(tokenizer)
     stops = "".join(f'PARAMETER stop "{stop}"\n' for stop in stops_of(tokenizer, _ends(folder), turns))
-    return f'FROM .\nTEMPLATE """{turns.go_template()}"""\n{stops}'
+    return f'FROM ./{weights}\nTEMPLATE """{turns.go_template()}"""\n{stops}'
 
 
-def gguf_command(folder: Path, name: str) -> str:
-    """How llama.cpp makes a GGUF file of a model folder."""
-    target = folder / f"{name}-bf16.gguf"
+def convert_command(folder: Path, name: str, precision: str) -> str:
+    """How llama.cpp makes a GGUF file of a model folder, in a precision that its converter knows."""
+    target = folder / f"{name}-{precision}.gguf"
     return shlex.join(
-        ["python", "llama.cpp/convert_hf_to_gguf.py", str(folder), "--outtype", "bf16", "--outfile", str(target)]
+        ["python", "llama.cpp/convert_hf_to_gguf.py", str(folder), "--outtype", precision, "--outfile", str(target)]
     )
+
+
+def plain(name: str) -> str:
+    """A folder's name as Ollama takes it for a model: letters, digits, `_`, `-` and `.`, at most 80.
+
+    >>> plain("风湿 sft+dpo"), plain("风湿")
+    ('sft-dpo', 'model')
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:80] or "model"
 
 
 def _copy(run: Path, folder: Path) -> None:
@@ -80,6 +94,7 @@ def _copy(run: Path, folder: Path) -> None:
     for file in sorted(files):
         shutil.copy2(file, folder / file.name)
     copy_beside(run, folder)
+    make_portable(folder)
 
 
 def _ends(folder: Path) -> list[int]:
@@ -94,10 +109,11 @@ def _ends(folder: Path) -> list[int]:
 
 def _next(to: str, out: Path, name: str) -> list[str]:
     if to == "ollama":
-        return [f"  next     {shlex.join(['ollama', 'create', name, '-f', str(out / 'Modelfile')])}"]
+        create = shlex.join(["ollama", "create", name, "-f", str(out / "Modelfile")])
+        return [f"  next     {convert_command(out, name, 'q8_0')}", f"  then     {create}"]
     if to == "gguf":
         small = shlex.join(
             ["llama-quantize", str(out / f"{name}-bf16.gguf"), str(out / f"{name}-q4_k_m.gguf"), "Q4_K_M"]
         )
-        return [f"  next     {gguf_command(out, name)}", f"  then     {small}"]
+        return [f"  next     {convert_command(out, name, 'bf16')}", f"  then     {small}"]
     return []

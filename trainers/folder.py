@@ -61,6 +61,8 @@ def load_adapter(run: Path) -> tuple[Any, Any]:
     base = str(found.get("base_model_name_or_path"))
     kind = "AutoModelForSequenceClassification" if found.get("task_type") == "SEQ_CLS" else "AutoModelForCausalLM"
     options: dict[str, Any] = {"num_labels": 1} if kind == "AutoModelForSequenceClassification" else {}
+    if (run / "config.json").is_file():  # of a run that stretched the positions
+        options = {"config": transformers.AutoConfig.from_pretrained(run)}
     if not Path(base).exists() and (run / "base").is_dir():
         base = str(run / "base")  # of a vocabulary that was extended, in a run that was moved
     tokenizer = transformers.AutoTokenizer.from_pretrained(run)

@@ -53,10 +53,21 @@ def tokenizer_of(settings: TrainSettings, path: str) -> Any:
     """The model's tokenizer, with the chat template that the settings name. Raises ValueError where there is none."""
     transformers = library("transformers")
     try:
+        config = transformers.AutoConfig.from_pretrained(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = (str(error).strip() or type(error).__name__).partition(". ")[0].splitlines()[0]
+        raise ValueError(f"--model {settings.model}: config.json cannot be read ({said})") from error
+    try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"--model {settings.model}: no tokenizer there ({said})") from error
+    rows = config.get_text_config().vocab_size
+    if tokenizer.vocab_size > rows:
+        raise ValueError(
+            f"--model {settings.model}: its tokenizer has {tokenizer.vocab_size:,} tokens, the model knows {rows:,}; "
+            "it is another model's tokenizer"
+        )
     if settings.template:
         use_template(tokenizer, settings.template, settings.model)
     return tokenizer
@@ -84,8 +95,12 @@ def model_of(settings: TrainSettings, plan: Plan, tokenizer: Any) -> Any:
     kind = transformers.AutoModelForSequenceClassification if stage.scores else transformers.AutoModelForCausalLM
     try:
         model = kind.from_pretrained(settings.start, **options)
-    except (OSError, ValueError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if "mismatched" in said:
+            said = "its weights have other shapes than config.json says"
         raise ValueError(f"--model {settings.model}: cannot be loaded ({said})") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -93,8 +108,9 @@ def model_of(settings: TrainSettings, plan: Plan, tokenizer: Any) -> Any:
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         if plan.stage in ("dpo", "kto"):
             raise ValueError(
-                f"--template {settings.template}: adds tokens to {settings.model}, which its reference lacks; "
-                "train sft with it first"
+                f"--model {settings.model}: the tokenizer has tokens that the model lacks, "
+                f"{'by --template ' + settings.template if settings.template else 'added to it'}, and so does its "
+                "reference; train sft with it first"
             )
         model.resize_token_embeddings(len(tokenizer))
     return model

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
+
+from trainers import weights
 
 CORE_FLOPS = 4e10  # operations a second of one core in fp32, about
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
@@ -129,7 +129,7 @@ def _parameters(folder: Path, config: dict[str, Any]) -> int:
     """Parameters by the heads of the safetensors files; by the configuration where there are none."""
     files = [path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter")]
     if files:
-        return sum(_in_file(path) for path in files)
+        return sum(weights.count(path) for path in files)
     hidden, layers = config.get("hidden_size", 0), config.get("num_hidden_layers", 0)
     inner, words = config.get("intermediate_size", 4 * hidden), config.get("vocab_size", 0)
     heads = config.get("num_attention_heads", 1) or 1
@@ -137,16 +137,3 @@ def _parameters(folder: Path, config: dict[str, Any]) -> int:
     attention = 2 * hidden * width * (heads + config.get("num_key_value_heads", heads))
     embeddings = words * hidden * (1 if config.get("tie_word_embeddings") else 2)
     return int(layers * (attention + 3 * hidden * inner) + embeddings)
-
-
-def _in_file(path: Path) -> int:
-    try:
-        with path.open("rb") as file:
-            (size,) = struct.unpack("<Q", file.read(8))
-            head = json.loads(file.read(size))
-    except (struct.error, ValueError) as error:
-        raise ValueError(f"{path}: is no whole safetensors file; fetch the model again") from error
-    ends = 8 + size + max((one["data_offsets"][1] for name, one in head.items() if name != "__metadata__"), default=0)
-    if (found := path.stat().st_size) < ends:
-        raise ValueError(f"{path}: {found:,} of {ends:,} bytes are there; fetch the model again")
-    return sum(prod(one["shape"]) for name, one in head.items() if name != "__metadata__")

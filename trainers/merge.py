@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.folder import FolderSummary, check_run, copy_beside, is_adapter, load_adapter, new_folder
+from trainers.portable import make_portable
 
 PROBE = "头痛三天，应该怎么办？ Headache for three days."
 
@@ -42,6 +43,7 @@ def write_merged(run: Path, folder: Path) -> float:
     merged.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     copy_beside(run, folder)
+    make_portable(folder)
     if (card := folder / "README.md").is_file():
         text = card.read_text(encoding="utf-8")
         card.write_text(text.replace('library_name: "peft"', 'library_name: "transformers"', 1), encoding="utf-8")

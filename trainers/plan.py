@@ -232,10 +232,24 @@ def lines(plan: Plan, found: Limits, model: Model, device: Device, prepared: Pre
         f"where     {where}{f' ({plan.launch})' if plan.launch else ''}, attention {plan.attention}",
         f"time      {_duration(plan.seconds)} at {MFU:.0%} of {peak} TFLOP/s; measured once it runs",
     ]
+    if plan.stage == "kto":
+        said.insert(5, f"labels    {_labels(prepared)}")
+    if prepared.opened:
+        said.insert(5, "thoughts  are begun by the template's prompt; an answer without any ends them first")
     if needed > found.budget:
         said.append(
             f"warning   that is more than is planned with ({gigabytes(found.budget)} GB): {_smaller(plan, found)}"
         )
+    return said
+
+
+def _labels(prepared: Prepared) -> str:
+    """How many replies are good and bad, and where they teach little."""
+    said = f"{prepared.good:,} good, {prepared.examples - prepared.good:,} bad"
+    if prepared.good in (0, prepared.examples):
+        return f"{said}: one kind alone teaches little, rows with the other label are needed"
+    if prepared.turns == 1 < prepared.examples - 1:
+        return f"{said}: sorted, so that a batch holds one kind; shuffle the rows"
     return said
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datatools.io.atomic import atomic_path
-from trainers.render import Renderer
-from trainers.rows import Row, conversation, prompt_of, reply_of
+from trainers.layouts import check_text, conversation, is_seen, pair_of, prompt_of, reply_of
+from trainers.render import Renderer, special_tokens
+from trainers.rows import Row
 from trainers.stages import STAGES
 
 DATA = "data/train.arrow"  # in a run's folder
@@ -46,6 +47,15 @@ PACKED = pa.schema(
 )
 
 
+RENDERED = b"rendered"  # in the metadata of `train.arrow`: its messages are texts that no template is to be put around
+VERBATIM = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+
+
+def renders(stage: str) -> bool:
+    """Whether replies are rendered here, behind the prompt that inference gives, and not by the trainer."""
+    return STAGES[stage].rows in ("pairs", "replies") and not STAGES[stage].scores
+
+
 @dataclass
 class Prepared:
     """What was made of the rows."""
@@ -60,6 +70,9 @@ class Prepared:
     cut: list[str] = field(default_factory=list)  # places of rows cut at a turn
     dropped: list[str] = field(default_factory=list)  # places of rows too long to keep
     tokens_lost: int = 0
+    opened: bool = False  # whether the template begins an answer's thoughts
+    good: int = 0  # replies with the label true
+    turns: int = 0  # times that the label is another than the one before
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,7 @@ class Measured:
     rows: int
     expanded: int
     lengths: npt.NDArray[np.int64]
+    opened: bool = False
 
 
 def measure(
@@ -92,7 +106,8 @@ def measure(
         writer.close()
         if not lengths:  # within the block, so that no empty file is left
             raise ValueError("there are no rows to train on")
-    return Measured(path, read, expanded, np.array(lengths, np.int64))
+    opened = renderer is not None and renderer.opens
+    return Measured(path, read, expanded, np.array(lengths, np.int64), opened)
 
 
 def examples(path: Path) -> Iterator[dict[str, Any]]:
@@ -105,8 +120,9 @@ def examples(path: Path) -> Iterator[dict[str, Any]]:
 
 def write_rows(measured: Measured, out: Path, *, stage: str, max_length: int) -> Prepared:
     """The rows of a preference or prompt stage as its trainer reads them; what is too long is left out, and counted."""
-    done = Prepared(rows=measured.rows)
-    schema = SCHEMAS[STAGES[stage].rows]
+    done = Prepared(rows=measured.rows, opened=measured.opened)
+    labels: list[bool] = []
+    schema = SCHEMAS[STAGES[stage].rows].with_metadata({RENDERED: b"yes"} if renders(stage) else None)
     with atomic_path(out) as temporary, pa.OSFile(str(temporary), "wb") as file:
         writer = pa.ipc.new_stream(file, schema)
         rows = examples(measured.path)
@@ -115,15 +131,18 @@ def write_rows(measured: Measured, out: Path, *, stage: str, max_length: int) ->
             done.dropped += [row["place"] for row in batch if row["length"] > max_length]
             done.tokens_lost += sum(row["length"] for row in batch if row["length"] > max_length)
             done.lengths += [row["tokens"] for row in fitting]
+            labels += [row["label"] for row in fitting if "label" in row]
             if fitting:
                 writer.write_batch(pa.RecordBatch.from_pylist(fitting, schema=schema))
         writer.close()
+    done.dropped = list(dict.fromkeys(done.dropped))  # of a pair both replies stood there
     if not done.lengths:
         raise ValueError(
             f"all {measured.rows:,} rows are longer than {max_length:,} tokens; a larger --max-length is needed"
         )
     done.examples = done.units = len(done.lengths)
     done.tokens = done.learned = sum(done.lengths)
+    done.good, done.turns = sum(labels), sum(one != other for one, other in pairwise(labels))
     return done
 
 
@@ -142,17 +161,18 @@ def _made(
                 yield _with(row, len(one.ids), input_ids=one.ids, starts=list(starts), ends=list(ends))
     elif kind == "pairs":
         for row in batch:
-            prompt, chosen, rejected = _pair(row)
-            sides = [renderer.pair(row, prompt, side) for side in (chosen, rejected)]
-            yield _with(row, max(sides), tokens=sum(sides), prompt=prompt, chosen=chosen, rejected=rejected)
+            prompt, chosen, rejected = pair_of(row)
+            if STAGES[stage].scores:
+                lengths = [renderer.scored(row, [*prompt, *reply]) for reply in (chosen, rejected)]
+            else:
+                prompt, (chosen, rejected), lengths = _verbatim(renderer, row, prompt, [chosen, rejected])
+            yield _with(row, max(lengths), tokens=sum(lengths), prompt=prompt, chosen=chosen, rejected=rejected)
     elif kind == "replies":
         for row in batch:
-            for prompt, completion, label in _replies(row):
-                length = renderer.pair(row, prompt, completion)
-                yield _with(row, length, prompt=prompt, completion=completion, label=label)
+            yield from _labelled(row, renderer)
     else:
-        asked = [prompt_of(row) for row in batch]
-        for row, prompt, ids in zip(batch, asked, renderer.prompts(asked), strict=True):
+        turns = [(row, prompt_of(row)) for row in batch]
+        for (row, prompt), ids in zip(turns, renderer.asked(turns), strict=True):
             answer, source = row.values.get("answer"), row.values.get("source_text")
             answer = "".join(map(str, answer)) if isinstance(answer, list) else answer
             yield _with(
@@ -164,6 +184,23 @@ def _made(
             )
 
 
+def _labelled(row: Row, renderer: Renderer) -> Iterator[dict[str, Any]]:
+    """The replies of a row with their labels; of a pair both are as long as the longer, so that both stay or none."""
+    made = [(label, _verbatim(renderer, row, prompt, [reply])) for prompt, reply, label in _replies(row)]
+    longest = max(tokens for _, (_, _, (tokens,)) in made)
+    for label, (prompt, (reply,), (tokens,)) in made:
+        yield _with(row, longest, tokens=tokens, prompt=prompt, completion=reply, label=label)
+
+
+def _verbatim(
+    renderer: Renderer, row: Row, prompt: list[dict[str, str]], replies: Sequence[list[dict[str, str]]]
+) -> tuple[list[dict[str, str]], list[list[dict[str, str]]], list[int]]:
+    """Prompt and replies as messages that hold what the template makes of them, and the tokens of each together."""
+    made = [renderer.reply(row, prompt, reply) for reply in replies]
+    said = [[{"role": "assistant", "content": one.text}] for one in made]
+    return [{"role": "user", "content": made[0].prompt}], said, [len(one.ids) for one in made]
+
+
 def _with(row: Row, length: int, **values: Any) -> dict[str, Any]:
     return {"place": row.place, "length": length, "tokens": length, **values}
 
@@ -172,10 +209,14 @@ def _texts(batch: Sequence[Row], tokenizer: Any, model: str) -> Iterator[dict[st
     end = tokenizer.eos_token_id
     if end is None:
         raise ValueError(f"{model}: its tokenizer has no end-of-text token, so texts would run into each other")
+    specials = special_tokens(tokenizer)
     for row in batch:
-        if not isinstance(row.values.get("text"), str) or not row.values["text"].strip():
-            raise ValueError(f"{row.place}: text is {'null' if row.values.get('text') is None else 'empty'}")
-        if hit := next((token for token in tokenizer.all_special_tokens if token in row.values["text"]), None):
+        text = row.values.get("text")
+        if not isinstance(text, str) or not is_seen(text):
+            said = "null" if text is None else "empty" if isinstance(text, str) else "no text"
+            raise ValueError(f"{row.place}: text is {said}")
+        check_text(row, text, "text")
+        if hit := next((token for token in specials if token in text), None):
             raise ValueError(f"{row.place}: text holds {hit!r}, a special token of the model; take it out of the text")
     for row, ids in zip(
         batch, tokenizer([row.values["text"] for row in batch], verbose=False)["input_ids"], strict=True
@@ -184,21 +225,20 @@ def _texts(batch: Sequence[Row], tokenizer: Any, model: str) -> Iterator[dict[st
         yield _with(row, len(whole), input_ids=whole, starts=[0], ends=[len(whole)])
 
 
-def _pair(row: Row) -> tuple[list[dict[str, str]], list[dict[str, str]], list[dict[str, str]]]:
-    prompt, chosen, rejected = prompt_of(row), reply_of(row, "chosen"), reply_of(row, "rejected")
-    if chosen == rejected:
-        raise ValueError(f"{row.place}: chosen and rejected are equal, so there is nothing to prefer")
-    return prompt, chosen, rejected
-
-
 def _replies(row: Row) -> list[tuple[list[dict[str, str]], list[dict[str, str]], bool]]:
     """Replies with their labels: of a pair the good one, then the bad one, so that every batch has both."""
     if "chosen" in row.values:
-        prompt, chosen, rejected = _pair(row)
+        prompt, chosen, rejected = pair_of(row)
         return [(prompt, chosen, True), (prompt, rejected, False)]
     if not isinstance(label := row.values.get("label"), bool):
         raise ValueError(f"{row.place}: label is {label!r}; true or false is needed")
     return [(prompt_of(row), reply_of(row, "completion"), label)]
+
+
+def is_rendered(path: Path) -> bool:
+    """Whether the messages of a `train.arrow` hold texts as the template makes them."""
+    with pa.memory_map(str(path)) as file:
+        return RENDERED in (pa.ipc.open_stream(file).schema.metadata or {})
 
 
 def places(path: Path) -> list[list[str]]:

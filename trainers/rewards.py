@@ -5,28 +5,51 @@ They have the signature that TRL calls: keyword arguments with one list entry a 
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from datatools.llm.thinking import split_thinking
+
 Reward = Callable[..., list[float]]
-LETTERS = re.compile(r"(?<![A-Za-z])[A-J](?:[、,，/和\s]*[A-J])*(?![A-Za-z])")
-STATED = re.compile(r"(?:答案|正确选项|[Aa]nswer|[Oo]ption)s?(?:应?[是为选]|\s+is)?\s*[:：]?\s*")
-FORMAT = re.compile(r"^\s*(?:答案|[Aa]nswer)?\s*[:：]?\s*[A-J](?:[、,，\s]*[A-J])*\s*(?:[.．。、:：\s]|$)")
+_LETTERS = r"[A-J](?:\s*(?:[、,，/]|和|与|及|and|&)?\s*[A-J])*(?![A-Za-z])"
+_MARKS = r"[\s:：*\"'“‘(（【\[{]*"
+LETTERS = re.compile(_LETTERS)
+# Whatever reasons ends by saying what it chose: the last of these is the choice.
+STATED = re.compile(
+    r"(?:(?:答案|正确选项)[】\]]?\s*(?:应?(?:是|为|选))?|(?<!不)选择?(?!项)"
+    r"|(?:[Aa]nswer|[Oo]ption|[Cc]hoice)s?(?:\s+(?:is|are))?|\\boxed)" + _MARKS + rf"(?P<letters>{_LETTERS})"
+)
+ALONE = re.compile(rf"{_MARKS}(?P<letters>{_LETTERS})[\s)）】\]*.。]*")
+SHOWN = re.compile(rf"(?<![A-Za-z])(?P<letters>{_LETTERS})[)）】\]*]*\s*[.．、:：)）。\s]")
+FORMAT = re.compile(rf"{_MARKS}(?:答案|[Aa]nswer)?[】\]]?{_MARKS}{_LETTERS}(?:[\s.．。、:：,，*)）】\]]|$)")
 
 
 def letters_of(reply: str) -> str:
-    """The letters of the options a reply settles on: those behind the last "答案", else the first that stand alone.
+    """The letters of the options a reply settles on: those it states last, else those it consists of or begins with.
+
+    What was thought before the reply counts for nothing, and neither does a list of all options.
 
     >>> letters_of("A项错误。答案：B、D"), letters_of("C. 甘遂"), letters_of("I do not know"), letters_of("应选AC。")
     ('BD', 'C', '', 'AC')
+    >>> letters_of("<think>A？</think>Ｂ"), letters_of("A. 甘草\\nB. 甘遂\\n都有可能"), letters_of("维生素B缺乏")
+    ('B', '', '')
     """
-    stated = [found for mark in STATED.finditer(reply) if (found := LETTERS.match(reply, mark.end()))]
-    # "I" alone is a word of English, and "A" begins sentences.
-    alone = (one for one in LETTERS.finditer(reply) if not re.match(r"[AI] [a-z]", reply[one.start() :]))
-    chosen = stated[-1] if stated else next(alone, None)
-    return "".join(sorted(set(re.findall("[A-J]", chosen[0])))) if chosen else ""
+    text = unicodedata.normalize("NFKC", split_thinking(reply)[1]).strip()
+    stated = [found["letters"] for found in STATED.finditer(text)]
+    shown = [(found.start(), found["letters"]) for found in SHOWN.finditer(text)]
+    if stated:
+        chosen = stated[-1]
+    elif whole := ALONE.fullmatch(text):
+        chosen = whole["letters"]
+    elif len(shown) == 1 and text[: shown[0][0]].strip("*([【 ") == "" and not re.match(r"[AI] [a-z]", text):
+        chosen = shown[0][1]
+    else:
+        chosen = ""
+    return "".join(sorted(set(re.findall("[A-J]", chosen))))
 
 
 def exam(completions: Sequence[Any], answer: Sequence[str | None], **columns: Any) -> list[float]:
@@ -39,11 +62,14 @@ def exam(completions: Sequence[Any], answer: Sequence[str | None], **columns: An
 
 def layout(completions: Sequence[Any], **columns: Any) -> list[float]:
     """1 where a reply begins with the letters of its choice, as an exam wants it."""
-    return [float(bool(FORMAT.match(text_of(one)))) for one in completions]
+    return [float(bool(FORMAT.match(split_thinking(text_of(one))[1]))) for one in completions]
 
 
 def checks(completions: Sequence[Any], prompts: Sequence[Any], **columns: Any) -> list[float]:
-    """1 less a third for every check that fires: nothing said, cut off, repeating itself, leaking, numbers made up."""
+    """1 less a third for every check that fires: nothing said, cut off, repeating itself, leaking, numbers made up.
+
+    What was thought before the reply is not checked.
+    """
     from datatools.checks.form import truncated
     from datatools.checks.leakage import leakage
     from datatools.checks.numbers import missing_numbers
@@ -52,7 +78,7 @@ def checks(completions: Sequence[Any], prompts: Sequence[Any], **columns: Any) -
     sources = columns.get("source_text") or [None] * len(completions)
     found = []
     for one, prompt, source in zip(completions, prompts, sources, strict=True):
-        reply, asked = text_of(one), text_of(prompt)
+        reply, asked = split_thinking(text_of(one))[1], text_of(prompt)
         fired = [
             not reply.strip(),
             truncated(reply, "stop"),
@@ -78,10 +104,22 @@ def rewards_of(names: Sequence[str], *, has_answers: bool) -> list[Any]:
     for name in names or ("exam", "format"):
         if name == "exam" and not has_answers:
             raise ValueError("--reward exam: rows with an answer are needed, in a column of that name")
-        if name not in REWARDS and not (Path(name) / "config.json").is_file():
-            raise ValueError(f"--reward {name}: {', '.join(REWARDS)}, or the folder of a reward model (stage rm)")
+        if name not in REWARDS:
+            _check_model(name)
         found.append(REWARDS.get(name, name))
     return found
+
+
+def _check_model(name: str) -> None:
+    """Raise ValueError unless it is the folder of a model that scores: TRL would give any other random scores."""
+    folder = Path(name)
+    if (folder / "adapter_config.json").is_file():
+        raise ValueError(f"--reward {name}: holds an adapter; `datatools train merge` makes a model of it")
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"--reward {name}: {', '.join(REWARDS)}, or the folder of a reward model (stage rm)")
+    kinds = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    if not any("SequenceClassification" in kind or "RewardModel" in kind for kind in kinds):
+        raise ValueError(f"--reward {name}: is no model that scores, but {', '.join(kinds) or 'of no kind'} (stage rm)")
 
 
 def text_of(completion: Any) -> str:
@@ -90,6 +128,8 @@ def text_of(completion: Any) -> str:
 
 
 def _right(reply: str, right: str) -> bool:
-    if re.fullmatch(r"[A-J][A-J、,，\s]*", right):
+    right = unicodedata.normalize("NFKC", right)
+    if re.fullmatch(r"[A-J][A-J、,\s]*", right):
         return letters_of(reply) == "".join(sorted(set(re.findall("[A-J]", right))))
-    return "".join(right.split()) in "".join(reply.split())
+    said = unicodedata.normalize("NFKC", split_thinking(reply)[1])
+    return "".join(right.split()) in "".join(said.split())

@@ -16,21 +16,22 @@ from typing import Any
 from datatools.engine.work import hold
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from trainers import card, checkpoints, manifest, vocabulary
+from trainers import card, checkpoints, manifest, vocabulary, weights
 from trainers.checkpoints import KEPT
 from trainers.fit import fit
 from trainers.launching import several_cards, start, started_by, stop
 from trainers.load import check_rope, check_trackers, quiet_libraries, tokenizer_of
 from trainers.machine import Device, Model, device, model_facts
+from trainers.metrics import NAME as METRICS
 from trainers.metrics import read as read_metrics
 from trainers.plan import Limits, Plan, gigabytes, limits, lines, on_disk, pack_size, plan, plan_from
-from trainers.prepare import DATA, Prepared, examples, measure, write_rows
+from trainers.prepare import DATA, Prepared, examples, measure, renders, write_rows
 from trainers.report import report
 from trainers.rewards import rewards_of
 from trainers.rows import Row, columns, interleaved, read_rows
 from trainers.save import TEMPORARY
 from trainers.settings import TrainSettings
-from trainers.show import in_colour, shown
+from trainers.show import in_colour, sequences, shown
 from trainers.stages import STAGES, check_columns, check_settings, stage_named, stage_of
 from trainers.tokens import write_tokens
 
@@ -113,11 +114,10 @@ def _inspected(settings: TrainSettings, stage: str, count: int) -> str:
         rows = read_rows(settings.inputs, count)
         found = measure(stage, rows, tokenizer, settings.model, Path(folder) / "rows.arrow", lambda _: None)
         for row in examples(found.path):
-            spans = list(zip(row["starts"], row["ends"], strict=True)) if "starts" in row else []
-            ids = row.get("input_ids") or _ids(tokenizer, row)
-            learned = sum(end - start for start, end in spans)
-            said.append(f"{row['place']}: {len(ids):,} tokens" + (f", {learned:,} learned" if spans else ""))
-            said.append(shown(tokenizer, ids, spans, colour=in_colour()))
+            for what, ids, spans in sequences(tokenizer, row, rendered=renders(stage)):
+                learned = sum(end - start for start, end in spans)
+                said.append(f"{row['place']}: {what}{len(ids):,} tokens" + (f", {learned:,} learned" if spans else ""))
+                said.append(shown(tokenizer, ids, spans, colour=in_colour()))
     return "\n".join(said)
 
 
@@ -127,6 +127,7 @@ def _look(settings: TrainSettings) -> tuple[str, str]:
     if settings.extend_vocab and not Path(settings.extend_vocab).is_file():
         raise ValueError(f"--extend-vocab {settings.extend_vocab}: no such file")
     check_trackers(settings.report_to)
+    weights.check_weights(settings.model)
     told = [(path, columns(path)) for path in (*settings.inputs, *settings.general)]
     stages = {stage_of(names, path) for path, names in told} if settings.stage is None else {settings.stage}
     if len(stages) > 1:
@@ -208,7 +209,7 @@ def _rows(settings: TrainSettings) -> Iterator[Row]:
     rows = read_rows(settings.inputs, settings.limit)
     if not settings.general:
         return rows
-    return interleaved(rows, list(read_rows(settings.general)), settings.general_share)
+    return interleaved(rows, lambda: read_rows(settings.general), settings.general_share)
 
 
 def _begin(
@@ -247,8 +248,9 @@ def _folder(out: Path) -> Iterator[None]:
     try:
         with hold(out):
             yield
-    except BaseException:
-        if new and not (out / manifest.NAME).exists():
+    except BaseException as error:
+        untrained = isinstance(error, ValueError) and not (out / METRICS).exists()
+        if new and (untrained or not (out / manifest.NAME).exists()):
             shutil.rmtree(out, ignore_errors=True)
         raise
 
@@ -347,10 +349,3 @@ def _notes(out: Path) -> list[str]:
         f"  steps    {last['step']:,}, {last['tokens']:,} tokens in {seconds:,.1f} s",
         f"  loss     {first['loss']:.4f} → {last['loss']:.4f}   ({out / 'report.html'})",
     ]
-
-
-def _ids(tokenizer: Any, row: dict[str, Any]) -> list[int]:
-    """A row of a preference or prompt stage, rendered."""
-    reply = row.get("chosen") or row.get("completion") or []
-    found = tokenizer.apply_chat_template([*row["prompt"], *reply], add_generation_prompt=not reply, return_dict=True)
-    return list(found["input_ids"])

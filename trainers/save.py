@@ -10,6 +10,7 @@ from typing import Any
 
 from datatools.io.atomic import sync_folder
 from trainers import checkpoints
+from trainers.folder import is_adapter
 from trainers.render import Renderer
 from trainers.settings import TrainSettings
 
@@ -32,6 +33,8 @@ def save(trainer: Any, tokenizer: Any, out: Path, settings: TrainSettings) -> No
     trainer.save_model(str(temporary))  # every rank: shards are gathered
     if not trainer.is_world_process_zero():
         return
+    if settings.rope_scaling and is_adapter(temporary):
+        model.config.save_pretrained(temporary)  # the adapter was learned over positions that its base does not have
     tokenizer.save_pretrained(temporary)
     for name in ("training_args.bin", "README.md"):  # a pickle of paths, and a card that knows nothing of the data
         (temporary / name).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -59,9 +60,11 @@ class TrainSettings:
             if (value := getattr(self, name)) not in allowed:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: there are {', '.join(allowed)}")
         counts = ("epochs", "batch_size", "max_steps", "save_steps", "max_length", "processes", "new_tokens")
-        for name in (*counts, "learning_rate"):
-            if (value := getattr(self, name)) is not None and value <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} {value}: must be above 0")
+        for name in (*counts, "limit", "learning_rate", "neftune"):
+            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
+                raise ValueError(f"--{name.replace('_', '-')} {value}: must be a number above 0")
+        if not 0 <= self.seed < 1 << 32:
+            raise ValueError(f"--seed {self.seed}: must be from 0 to {(1 << 32) - 1}")
         if not 0 < self.general_share < 1:
             raise ValueError(f"--general-share {self.general_share}: a share between 0 and 1 is needed")
 

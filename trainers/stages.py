@@ -48,25 +48,34 @@ STAGES = {
     "rloo": Stage("RLOOTrainer", "RLOOConfig", "trl", "prompts", 1e-6, _ASK, defaults=_RL),
 }
 
-# Fields that would undo what the rows were prepared and verified for, and what to use in their place.
+# Fields that would undo what the rows were prepared and verified for, and what to do in their place.
 KEPT = {
-    "output_dir": "--out",
-    "max_length": "--max-length",
-    "packing": "--no-pack",
-    "padding_free": "--no-pack",
-    "num_train_epochs": "--epochs",
-    "max_steps": "--max-steps",
-    "learning_rate": "--learning-rate",
-    "per_device_train_batch_size": "--batch-size",
-    "gradient_accumulation_steps": "--batch-size",
-    "save_steps": "--save-steps",
-    "seed": "--seed",
-    "report_to": "--report-to",
-    "neftune_noise_alpha": "--neftune",
+    "output_dir": "use --out",
+    "max_length": "use --max-length",
+    "packing": "use --no-pack",
+    "padding_free": "use --no-pack",
+    "num_train_epochs": "use --epochs",
+    "max_steps": "use --max-steps",
+    "learning_rate": "use --learning-rate",
+    "per_device_train_batch_size": "use --batch-size",
+    "gradient_accumulation_steps": "use --batch-size",
+    "save_steps": "use --save-steps",
+    "seed": "use --seed",
+    "report_to": "use --report-to",
+    "neftune_noise_alpha": "use --neftune",
+    **dict.fromkeys(("chat_template_path", "eos_token"), "use --template"),
+    **dict.fromkeys(("deepspeed", "fsdp", "fsdp_config", "parallelism_config"), "use --launch"),
     **dict.fromkeys(
-        ("train_sampling_strategy", "shuffle_dataset", "dataset_kwargs", "save_total_limit", "save_strategy"),
-        "nothing: rows are trained in their order, and checkpoints are kept so that any kill can be taken up",
+        ("train_sampling_strategy", "shuffle_dataset", "save_total_limit", "save_strategy", "load_best_model_at_end"),
+        "cannot be set: rows are trained in their order, and checkpoints are kept so that any kill can be taken up",
     ),
+    **dict.fromkeys(
+        ("dataset_kwargs", "dataset_text_field", "packing_strategy", "assistant_only_loss", "completion_only_loss"),
+        "cannot be set: rows are rendered, masked and packed before, and every one is verified",
+    ),
+    **dict.fromkeys(("eval_strategy", "do_eval", "eval_on_start"), "cannot be set: `datatools evaluate` evaluates"),
+    **dict.fromkeys(("push_to_hub", "hub_model_id"), "cannot be set: nothing is sent anywhere"),
+    "model_init_kwargs": "cannot be set: --method, --attention and --rope-scaling decide how the model is loaded",
 }
 
 
@@ -97,6 +106,7 @@ def stage_of(columns: Iterable[str], path: str) -> str:
         ("sft", {"question", "answer"}),
         ("sft", {"prompt", "completion"}),
         ("sft", {"instruction", "output"}),
+        ("dpo", {"chosen", "rejected"}),
         ("grpo", {"prompt"}),
         ("pt", {"text"}),
     ):
@@ -111,8 +121,8 @@ def check_columns(stage: str, columns: Iterable[str], path: str) -> None:
     found, rows = set(columns), STAGES[stage].rows
     whole = {
         "tokens": [{"text"}] if stage == "pt" else _TALKS,
-        "pairs": [{"prompt", "chosen", "rejected"}],
-        "replies": [{"prompt", "completion", "label"}, {"prompt", "chosen", "rejected"}],
+        "pairs": [{"chosen", "rejected"}],
+        "replies": [{"prompt", "completion", "label"}, {"chosen", "rejected"}],
         "prompts": [{"prompt"}, {"question"}],
     }[rows]
     if not any(wanted <= found for wanted in whole):
@@ -129,7 +139,7 @@ def check_settings(stage: str, given: Mapping[str, Any]) -> None:
     known = {one.name: one for one in dataclasses.fields(classes(stage)[1])}
     for name, value in given.items():
         if name in KEPT:
-            raise ValueError(f"--set {name}: use {KEPT[name]}")
+            raise ValueError(f"--set {name}: {KEPT[name]}")
         if name not in known:
             raise ValueError(
                 f"--set {name}: {STAGES[stage].config} of stage {stage} has no such field; {_hint(name, known)}"
@@ -154,4 +164,6 @@ def classes(stage: str) -> tuple[Any, Any]:
 def _hint(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"there are {', '.join(names)}" if len(names) < 20 else "its documentation lists them"

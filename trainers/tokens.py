@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ def write_tokens(
 
     Text is cut into pieces of `max_length`, nothing of it is lost; a conversation is cut behind an answer, or dropped.
     """
-    done = Prepared(rows=measured.rows, expanded=measured.expanded)
+    done = Prepared(rows=measured.rows, expanded=measured.expanded, opened=measured.opened)
     with pa.memory_map(str(measured.path)) as file:
         rows = _Rows(pa.ipc.open_file(file))
         pieces = list(_pieces(rows, measured.lengths.tolist(), done, stage, max_length, too_long))
@@ -89,19 +90,33 @@ def _pieces(
     rows: _Rows, lengths: Sequence[int], done: Prepared, stage: str, max_length: int, too_long: str
 ) -> Iterator[Piece]:
     """What is kept of every row; what is cut, dropped and lost goes into `done`."""
-    for row, length in enumerate(lengths):
-        if length <= max_length:
-            yield Piece(row, 0, length)
+    for members in _of_one_row(rows, lengths, several=done.expanded > 0):
+        if all(lengths[one] <= max_length for one in members):
+            yield from (Piece(one, 0, lengths[one]) for one in members)
         elif stage == "pt":
-            done.cut.append(rows.place(row))
-            for start in range(0, length, max_length):
-                yield Piece(row, start, min(start + max_length, length))
+            done.cut.append(rows.place(members[0]))
+            for start in range(0, lengths[members[0]], max_length):
+                yield Piece(members[0], start, min(start + max_length, lengths[members[0]]))
         else:
-            ends = [end for _, end in rows.spans(row) if end <= max_length] if too_long == "cut" else []
-            (done.cut if ends else done.dropped).append(rows.place(row))
-            done.tokens_lost += length - (ends[-1] if ends else 0)
-            if ends:
-                yield Piece(row, 0, ends[-1])
+            kept = [] if too_long == "drop" else list(_cut(rows, lengths, members, max_length))
+            (done.cut if kept else done.dropped).append(rows.place(members[0]))
+            done.tokens_lost += sum(lengths[one] for one in members) - sum(piece.stop for piece in kept)
+            yield from kept
+
+
+def _of_one_row(rows: _Rows, lengths: Sequence[int], *, several: bool) -> Iterator[list[int]]:
+    """The examples of every row of the input: one, or `several` where a template made one of every turn."""
+    for _, members in groupby(range(len(lengths)), rows.place if several else None):
+        yield list(members)
+
+
+def _cut(rows: _Rows, lengths: Sequence[int], members: Sequence[int], max_length: int) -> Iterator[Piece]:
+    """The examples of a row as far as they fit, each up to the end of an answer."""
+    for one in members:
+        whole = lengths[one] <= max_length
+        stop = lengths[one] if whole else max((end for _, end in rows.spans(one) if end <= max_length), default=0)
+        if stop:
+            yield Piece(one, 0, stop)
 
 
 def _packed(rows: _Rows, members: Sequence[Piece], *, whole: bool) -> dict[str, Any]:

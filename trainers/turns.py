@@ -133,5 +133,14 @@ def _around(before: str, after: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    # JSON's strings are Go's, as long as nothing beyond the basic plane is escaped.
-    return json.dumps(text, ensure_ascii=False)
+    """A string of Go, which is one of JSON, with every character visible: Ollama takes out of a Modelfile what is not.
+
+    >>> print(_quoted("\u3000「问」\\n"))
+    "\\u3000「问」\\n"
+    """
+    return "".join(one if one.isprintable() else _escaped(one) for one in json.dumps(text, ensure_ascii=False))
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

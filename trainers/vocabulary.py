@@ -11,7 +11,7 @@ import heapq
 import json
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ from trainers.folder import new_folder
 
 MOST_CHARACTERS = 4_000_000  # that are looked at, spread over the whole corpus
 LEAST = 5  # times a pair must stand in the corpus
+WORD_START = "\u2581"  # SentencePiece's sign for a space
 LONGEST = 24  # bytes of a new token: eight Chinese characters
 EXTENSION = "extension.json"  # in the folder of an extended model: the first new token, and what each is made of
 WHOLE = ("model.safetensors", "model.safetensors.index.json")
@@ -32,7 +33,10 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Added:
-    """A new token: its two parts and itself as the tokenizer writes them, and the old tokens it is made of."""
+    """A new token: its two parts and itself as the tokenizer writes them, and the old tokens it is made of.
+
+    A character that the tokenizer knew as bytes alone has no parts.
+    """
 
     left: str
     right: str
@@ -133,10 +137,15 @@ def new_tokens(tokenizer: Any, texts: Iterable[str], count: int) -> list[Added]:
     backend = tokenizer.backend_tokenizer
     if type(backend.model).__name__ != "BPE":
         raise ValueError(f"--extend-vocab: needs a BPE tokenizer, this one is {type(backend.model).__name__}")
-    words = _words(backend, texts)
+    counts = _cut(backend, texts)
+    signs = _signs(backend, counts)[:count] if backend.model.byte_fallback else []
+    if signs:
+        backend = with_tokens(tokenizer, signs).backend_tokenizer
+    words = [([one.id for one in backend.model.tokenize(word)], times) for word, times in sorted(counts.items())]
     names = {id: token for token, id in backend.get_vocab(with_added_tokens=False).items()}
     letters = {id: _is_letters(_bytes(tokenizer, token)) for id, token in names.items()}
-    return _merged(words, names, letters, tokenizer, count)
+    whole = {id: (id,) for id in names} | {len(tokenizer) + number: one.pieces for number, one in enumerate(signs)}
+    return [*signs, *_merged(words, names, letters, whole, tokenizer, count - len(signs))]
 
 
 def with_tokens(tokenizer: Any, added: Iterable[Added]) -> Any:
@@ -154,22 +163,35 @@ def with_tokens(tokenizer: Any, added: Iterable[Added]) -> Any:
         as_text = bool(model["merges"]) and isinstance(model["merges"][0], str)
         for number, one in enumerate(added):
             model["vocab"][one.token] = first + number
-            model["merges"].append(f"{one.left} {one.right}" if as_text else [one.left, one.right])
+            if one.left:
+                model["merges"].append(f"{one.left} {one.right}" if as_text else [one.left, one.right])
         file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         for name in ("vocab.json", "merges.txt"):  # the same again, and no longer true
             (Path(folder) / name).unlink(missing_ok=True)
         return AutoTokenizer.from_pretrained(folder)
 
 
-def _words(backend: Any, texts: Iterable[str]) -> list[tuple[list[int], int]]:
-    """What the tokenizer cuts texts into before it merges, as old tokens, each with how often it stands there."""
+def _cut(backend: Any, texts: Iterable[str]) -> Counter[str]:
+    """What the tokenizer cuts texts into before it merges, each with how often it stands there."""
     counts: Counter[str] = Counter()
     for text in _spread(texts):
         if backend.normalizer is not None:
             text = backend.normalizer.normalize_str(text)
         cut = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)] if backend.pre_tokenizer else [text]
         counts.update(cut)
-    return [([one.id for one in backend.model.tokenize(word)], times) for word, times in sorted(counts.items())]
+    return counts
+
+
+def _signs(backend: Any, counts: Mapping[str, int]) -> list[Added]:
+    """Letters that stand in the corpus and are bytes to the tokenizer, the most frequent first."""
+    known, seen = backend.get_vocab(with_added_tokens=False), Counter[str]()
+    for word, times in counts.items():
+        for sign in word:
+            if sign not in known and sign.isalpha():
+                seen[sign] += times
+    pieces = {sign: tuple(one.id for one in backend.model.tokenize(sign)) for sign in seen}
+    often = [sign for sign, times in sorted(seen.items(), key=lambda one: (-one[1], one[0])) if times >= LEAST]
+    return [Added("", "", sign, pieces[sign]) for sign in often if len(pieces[sign]) == len(sign.encode())]
 
 
 def _spread(texts: Iterable[str]) -> Iterator[str]:
@@ -188,7 +210,12 @@ def _spread(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _merged(
-    words: list[tuple[list[int], int]], names: dict[int, str], letters: dict[int, bool], tokenizer: Any, count: int
+    words: list[tuple[list[int], int]],
+    names: dict[int, str],
+    letters: dict[int, bool],
+    whole: dict[int, tuple[int, ...]],
+    tokenizer: Any,
+    count: int,
 ) -> list[Added]:
     pairs: Counter[Pair] = Counter()
     places: dict[Pair, set[int]] = defaultdict(set)
@@ -199,7 +226,6 @@ def _merged(
     heap = [(-times, pair) for pair, times in pairs.items()]
     heapq.heapify(heap)
     known = set(names.values())
-    whole: dict[int, tuple[int, ...]] = {id: (id,) for id in names}
     found: list[Added] = []
     following = max(len(tokenizer), max(names) + 1)
     while heap and len(found) < count:
@@ -210,6 +236,8 @@ def _merged(
             break
         left, right = pair
         name = names[left] + names[right]
+        if names[right].startswith(WORD_START):
+            continue  # nothing reaches into the next word
         if name in known or not (letters[left] and letters[right]) or not _fits(_bytes(tokenizer, name)):
             continue
         new, following = following, following + 1
@@ -262,7 +290,7 @@ def _bytes(tokenizer: Any, name: str) -> bytes:
     decoder = tokenizer.backend_tokenizer.decoder
     if type(decoder).__name__ == "ByteLevel":
         return bytes(_BYTE_OF.get(sign, 0) for sign in name)
-    return name.replace("\u2581", " ").encode("utf-8", "replace")
+    return name.replace(WORD_START, " ").encode("utf-8", "replace")
 
 
 def _byte_characters() -> dict[str, int]:

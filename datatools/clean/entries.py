@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from schemas.document import Document
 
 # \x化凤膏\x 治咽喉、颈项结核成形及瘰疬。… The name may itself be hard-wrapped.
-_RUN_IN = re.compile(r"(?m)^[ \u3000]*\\x(?P<name>[^\\]{1,160}?)\\x")
+# Whose it is or what for may stand before it, or a number: （东垣）\x补中益气汤\x 治劳倦。 〔表邪〕\x疏风散\x 荆芥。
+_RUN_IN = re.compile(
+    r"(?m)^[ \u3000]*(?:第[一二三四五六七八九十百]{1,4}、)?"
+    r"(?P<before>（[^（）\n]{1,8}）|《[^《》\n]{1,8}》|〔[^〔〕\n]{1,8}〕)?\\x(?P<name>[^\\]{1,160}?)\\x"
+)
 _ANOTHER = re.compile(r"\s*又(?:一)?[方法][。：\s]*")
 
 
@@ -22,12 +26,11 @@ def entries(document: Document) -> Iterator[Document]:
     if not marks:
         yield document
         return
-    starts = [(mark.start(), mark.end(), _clean(mark["name"])) for mark in marks]
-    bodies = zip(starts, [*(start for start, _, _ in starts[1:]), len(document.text)], strict=True)
-    found: list[tuple[int, tuple[str, ...], str]] = [(0, (), document.text[: starts[0][0]])]
+    stops = [*(mark.start() for mark in marks[1:]), len(document.text)]
+    found: list[tuple[int, tuple[str, ...], str]] = [(0, (), document.text[: marks[0].start()])]
     main = ""
-    for (start, end, name), stop in bodies:
-        body = document.text[end:stop]
+    for mark, stop in zip(marks, stops, strict=True):
+        start, name, body = mark.start(), _clean(mark["name"]), document.text[mark.end() : stop]
         # A mark right behind a mark stands at no line's start in the section, but does in the body.
         rest = _RUN_IN.sub("", body) if "\\x" in body else body
         if not name or not rest.strip():
@@ -35,7 +38,7 @@ def entries(document: Document) -> Iterator[Document]:
             found[-1] = (offset, path, before + document.text[start:stop])
             continue
         another = bool(_ANOTHER.fullmatch(name)) and bool(main)
-        found.append((start, (main, name) if another else (name,), body))
+        found.append((start, (main, name) if another else (name,), (mark["before"] or "") + body))
         main = main if another else name
     for place, (offset, path, body) in enumerate(found, 1):
         if body.strip():

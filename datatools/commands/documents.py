@@ -4,77 +4,37 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from datatools.commands.app import app
 from datatools.commands.app import report as told
 from datatools.commands.options import (
-    ApiKeyEnv,
-    AsJson,
-    Attempts,
-    BaseUrl,
-    Budget,
-    Concurrency,
-    Debug,
     Decontaminate,
-    DryRun,
-    EngineName,
-    Fresh,
     Inputs,
-    Lane,
-    Limit,
     Model,
     Out,
-    Pilot,
-    Poll,
-    PriceIn,
-    PriceOut,
-    Prompts,
-    Quiet,
-    RayAddress,
-    ReasoningEffort,
-    Recipe,
-    RetryFailed,
-    Rpm,
-    Seed,
     SourceType,
-    Temperature,
     TextColumn,
-    Timeout,
-    Tpm,
     Workers,
+    asking,
     engine_of,
+    making,
+    options_of,
+    placed,
+    takes,
 )
 
 
 @app.command()
+@takes(asking, placed, making)
 def unify(
     inputs: Inputs,
     out: Out,
-    recipe: Recipe = None,
     model: Model = "rules",
-    base_url: BaseUrl = None,
-    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     pairs_per_passage: Annotated[int, typer.Option("--pairs-per-passage", help="Pairs made of one passage.")] = 1,
     language: Annotated[str, typer.Option("--language", help="Of the pairs: zh, en, or same as the passage.")] = "same",
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    dry_run: DryRun = False,
-    pilot: Pilot = None,
-    temperature: Temperature = None,
-    reasoning_effort: ReasoningEffort = None,
-    timeout: Timeout = None,
-    attempts: Attempts = None,
-    lane: Lane = "sync",
-    poll: Poll = None,
-    retry_failed: RetryFailed = False,
-    prompts: Prompts = None,
     rewrite_pairs: Annotated[
         bool, typer.Option("--rewrite-pairs", help="Send question-answer pairs of the source to the model too.")
     ] = False,
@@ -91,35 +51,26 @@ def unify(
         int, typer.Option("--passage-words", help="Length of a passage in other languages.")
     ] = 500,
     workers: Workers = None,
-    engine: EngineName = "local",
-    ray_address: RayAddress = "auto",
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Turn documents into question-answer pairs for fine-tuning."""
-    values = locals()
+    values = options_of(locals())
     from datatools.report.progress import Progress
     from pipelines.unify import unify as job
     from pipelines.unify_settings import settings_from
 
-    values["prompts"] = str(prompts) if prompts else None
     values["curate"] = not no_curate
-    values["decontaminate"] = tuple(decontaminate or ()) or None
-    values["engine"] = engine_of(engine, workers, ray_address)
+    values["engine"] = engine_of(values)
     settings, run = settings_from(values)
-    return told(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
+    return told(job(inputs, out, settings, run, Progress(quiet=values["quiet"])), values["as_json"])
 
 
 @app.command()
+@takes(placed, making)
 def curate(
     context: typer.Context,
     inputs: Inputs,
     out: Out,
-    recipe: Recipe = None,
     reapply: Annotated[
         bool, typer.Option("--reapply", help="INPUT is a work folder: decide anew on what it measured.")
     ] = False,
@@ -141,17 +92,10 @@ def curate(
     text_column: TextColumn = None,
     source_type: SourceType = None,
     workers: Workers = None,
-    engine: EngineName = "local",
-    ray_address: RayAddress = "auto",
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Clean, filter and deduplicate documents."""
-    values = locals()
+    values = options_of(locals())
     from datatools.engine.startup import without_pandas
     from datatools.report.progress import Progress
     from pipelines import curate as job
@@ -159,21 +103,20 @@ def curate(
 
     without_pandas()
     values["priority"] = tuple(name.strip() for name in priority.split(",")) if priority else None
-    values["decontaminate"] = tuple(decontaminate or ()) or None
     settings = settings_from({**values, **context.meta.get("tables", {})})
-    progress, where = Progress(quiet=quiet), engine_of(engine, workers, ray_address)
+    progress, where = Progress(quiet=values["quiet"]), engine_of(values)
     if reapply:
         if len(inputs) != 1:
             raise ValueError("--reapply: needs one INPUT, the work folder of a curate run")
-        return told(job.reapply(Path(inputs[0]), out, settings, progress, engine=where), as_json)
-    return told(job.curate(inputs, out, settings, progress, engine=where, fresh=fresh), as_json)
+        return told(job.reapply(Path(inputs[0]), out, settings, progress, engine=where), values["as_json"])
+    return told(job.curate(inputs, out, settings, progress, engine=where, fresh=values["fresh"]), values["as_json"])
 
 
 @app.command()
+@takes(making)
 def crawl(
     seeds: Annotated[list[str], typer.Argument(help="URLs to begin at; with --from-warc, files.", metavar="SEED...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for *.warc.gz and documents.parquet.")],
-    recipe: Recipe = None,
     contact: Annotated[
         str | None, typer.Option("--contact", help="E-mail address or URL that site owners can turn to; needed.")
     ] = None,
@@ -201,30 +144,27 @@ def crawl(
         bool, typer.Option("--from-warc", help="SEEDs are WARC, WET or ARC files: extract, without the network.")
     ] = False,
     workers: Workers = None,
-    limit: Limit = None,
-    seed: Seed = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over: what this crawl has stored is deleted.")] = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Fetch the pages of web sites politely, and extract their text."""
+    values = options_of(locals())
     from datatools.crawl.settings import CrawlSettings
     from datatools.engine.startup import without_pandas
     from datatools.report.progress import Progress
     from pipelines import crawl as job
 
     without_pandas()
-    progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
+    progress, processes = Progress(quiet=values["quiet"]), workers or os.cpu_count() or 1
     if from_warc:
-        found = job.from_warc(seeds, out, progress, workers=processes, limit=limit, fresh=fresh)
-        return told(found, as_json)
+        found = job.from_warc(seeds, out, progress, workers=processes, limit=values["limit"], fresh=fresh)
+        return told(found, values["as_json"])
     settings = CrawlSettings(
         seeds=tuple(seeds),
         contact=contact,
         allow_domain=tuple(allow_domain or ()),
         path_prefix=tuple(path_prefix or ()),
-        max_pages=min((number for number in (max_pages, limit) if number is not None), default=None),
+        max_pages=min((number for number in (max_pages, values["limit"]) if number is not None), default=None),
         max_depth=max_depth,
         max_bytes=max_bytes,
         max_per_pattern=max_per_pattern,
@@ -233,4 +173,4 @@ def crawl(
         allow_private=tuple(allow_private or ()),
         revisit=revisit,
     )
-    return told(job.crawl(settings, out, progress, workers=processes, fresh=fresh), as_json)
+    return told(job.crawl(settings, out, progress, workers=processes, fresh=fresh), values["as_json"])

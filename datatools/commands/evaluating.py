@@ -11,45 +11,27 @@ import typer
 from datatools.commands.app import app
 from datatools.commands.app import report as told
 from datatools.commands.options import (
-    ApiKeyEnv,
     AsJson,
-    Attempts,
-    BaseUrl,
-    Budget,
-    Concurrency,
     Debug,
-    DryRun,
-    Fresh,
     JudgeBaseUrl,
-    Lane,
-    Limit,
+    MaxTokens,
     NoModel,
     Out,
-    Pilot,
-    Poll,
-    PriceIn,
-    PriceOut,
-    Prompts,
     Quiet,
-    ReasoningEffort,
-    Recipe,
-    RetryFailed,
-    Rpm,
-    Seed,
-    Temperature,
-    Timeout,
-    Tpm,
+    asking,
+    making,
+    options_of,
+    settled,
+    takes,
 )
 
 
 @app.command("evaluate exam")
+@takes(asking, making)
 def evaluate_exam(
     inputs: Annotated[list[str], typer.Argument(help="Exam items: CMExam, CMB, MedQA, CMMLU, …", metavar="ITEMS...")],
     out: Out,
-    recipe: Recipe = None,
     model: NoModel = None,
-    base_url: BaseUrl = None,
-    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     scoring: Annotated[
         str,
         typer.Option("--scoring", help="stated: the reply says the letter; schema: as JSON; logprobs: first token."),
@@ -63,201 +45,88 @@ def evaluate_exam(
         list[str] | None,
         typer.Option("--train-data", help="What the model learned from: marks leaked items; repeatable."),
     ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", help="Of a reply, thinking included.", min=1)
-    ] = None,
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    dry_run: DryRun = False,
-    pilot: Pilot = None,
-    temperature: Temperature = None,
-    reasoning_effort: ReasoningEffort = None,
-    timeout: Timeout = None,
-    attempts: Attempts = None,
-    lane: Lane = "sync",
-    poll: Poll = None,
-    retry_failed: RetryFailed = False,
-    prompts: Prompts = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    max_tokens: MaxTokens = None,
+    **given: Any,
 ) -> int:
     """Ask a model the items of an exam: accuracy with intervals, by type and subject."""
-    values = locals()
-    from datatools.report.progress import Progress
-    from pipelines.ask_run import AskRun, taken
+    values = options_of(locals())
     from pipelines.evaluate_exam import ExamSettings
     from pipelines.evaluate_exam import evaluate_exam as job
 
-    values["train_data"] = tuple(train_data or ())
-    values["prompts"] = str(prompts) if prompts else None
-    return told(job(inputs, out, taken(ExamSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json)
+    return told(job(inputs, out, *settled(ExamSettings, values)), values["as_json"])
 
 
 @app.command("evaluate ner")
+@takes(asking, making)
 def evaluate_ner(
     inputs: Annotated[
         list[str], typer.Argument(help="Annotated texts: CCKS-2019, CMeEE or BIO files.", metavar="TEXTS...")
     ],
     out: Out,
-    recipe: Recipe = None,
     model: NoModel = None,
-    base_url: BaseUrl = None,
-    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     predictions: Annotated[
         str | None, typer.Option("--predictions", help="In place of a model: the same texts as it annotated them.")
     ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", help="Of a reply, thinking included.", min=1)
-    ] = None,
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    dry_run: DryRun = False,
-    pilot: Pilot = None,
-    temperature: Temperature = None,
-    reasoning_effort: ReasoningEffort = None,
-    timeout: Timeout = None,
-    attempts: Attempts = None,
-    lane: Lane = "sync",
-    poll: Poll = None,
-    retry_failed: RetryFailed = False,
-    prompts: Prompts = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    max_tokens: MaxTokens = None,
+    **given: Any,
 ) -> int:
     """Have a model find entities: precision, recall and F1, strict and relaxed."""
-    values = locals()
-    from datatools.report.progress import Progress
-    from pipelines.ask_run import AskRun, taken
+    values = options_of(locals())
     from pipelines.evaluate_ner import NerSettings
     from pipelines.evaluate_ner import evaluate_ner as job
 
-    values["prompts"] = str(prompts) if prompts else None
-    return told(job(inputs, out, taken(NerSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json)
+    return told(job(inputs, out, *settled(NerSettings, values)), values["as_json"])
 
 
 @app.command("evaluate text")
+@takes(asking, making)
 def evaluate_text(
     file: Annotated[str, typer.Argument(help="References: conversations, or a table of questions and answers.")],
     out: Out,
-    recipe: Recipe = None,
     model: NoModel = None,
-    base_url: BaseUrl = None,
-    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     predictions: Annotated[
         str | None, typer.Option("--predictions", help="In place of a model: answers to the same questions.")
     ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", help="Of a reply, thinking included.", min=1)
-    ] = None,
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    dry_run: DryRun = False,
-    pilot: Pilot = None,
-    temperature: Temperature = None,
-    reasoning_effort: ReasoningEffort = None,
-    timeout: Timeout = None,
-    attempts: Attempts = None,
-    lane: Lane = "sync",
-    poll: Poll = None,
-    retry_failed: RetryFailed = False,
-    prompts: Prompts = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    max_tokens: MaxTokens = None,
+    **given: Any,
 ) -> int:
     """Compare answers with references: BLEU, ROUGE by characters for Chinese, distinct-n."""
-    values = locals()
-    from datatools.report.progress import Progress
-    from pipelines.ask_run import AskRun, taken
+    values = options_of(locals())
     from pipelines.evaluate_text import TextSettings
     from pipelines.evaluate_text import evaluate_text as job
 
-    values["prompts"] = str(prompts) if prompts else None
-    return told(job(file, out, taken(TextSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json)
+    return told(job(file, out, *settled(TextSettings, values)), values["as_json"])
 
 
 @app.command("evaluate pairwise")
+@takes(asking, making)
 def evaluate_pairwise(
     file_a: Annotated[
         str, typer.Argument(help="Answers of one model: conversations, or questions and answers.", metavar="A")
     ],
     file_b: Annotated[str, typer.Argument(help="Answers of the other to the same questions.", metavar="B")],
     out: Out,
-    recipe: Recipe = None,
     judge: Annotated[str | None, typer.Option("--judge", help="Name of the model at --base-url that judges.")] = None,
-    base_url: BaseUrl = None,
-    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     again: Annotated[
         int, typer.Option("--again", help="Pairs judged once more: how the judge agrees with itself.")
     ] = 50,
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    dry_run: DryRun = False,
-    pilot: Pilot = None,
-    temperature: Temperature = None,
-    reasoning_effort: ReasoningEffort = None,
-    timeout: Timeout = None,
-    attempts: Attempts = None,
-    lane: Lane = "sync",
-    poll: Poll = None,
-    retry_failed: RetryFailed = False,
-    prompts: Prompts = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Have a judge compare the answers of two models, in both orders."""
-    values = locals()
-    from datatools.report.progress import Progress
-    from pipelines.ask_run import AskRun, taken
+    values = options_of(locals())
     from pipelines.evaluate_pairwise import PairwiseSettings
     from pipelines.evaluate_pairwise import evaluate_pairwise as job
 
     values["model"] = judge
-    values["prompts"] = str(prompts) if prompts else None
-    return told(
-        job(file_a, file_b, out, taken(PairwiseSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json
-    )
+    return told(job(file_a, file_b, out, *settled(PairwiseSettings, values)), values["as_json"])
 
 
 @app.command("evaluate consult")
+@takes(asking, making)
 def evaluate_consult(
     inputs: Annotated[list[str], typer.Argument(help="Patient cases, as `dialogue` reads them.", metavar="CASES...")],
     out: Out,
-    recipe: Recipe = None,
     model: NoModel = None,
-    base_url: BaseUrl = None,
-    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     patient: Annotated[str | None, typer.Option("--patient", help="Who plays the patient.")] = None,
     patient_base_url: Annotated[
         str | None, typer.Option("--patient-base-url", help="Where the patient is; where the model is if not given.")
@@ -265,40 +134,14 @@ def evaluate_consult(
     judge: Annotated[str | None, typer.Option("--judge", help="Who judges the consultations.")] = None,
     judge_base_url: JudgeBaseUrl = None,
     turns: Annotated[int, typer.Option("--turns", help="Exchanges at most.")] = 6,
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    dry_run: DryRun = False,
-    pilot: Pilot = None,
-    temperature: Temperature = None,
-    reasoning_effort: ReasoningEffort = None,
-    timeout: Timeout = None,
-    attempts: Attempts = None,
-    lane: Lane = "sync",
-    poll: Poll = None,
-    retry_failed: RetryFailed = False,
-    prompts: Prompts = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Let a model treat simulated patients, and have a judge rate it on four axes."""
-    values = locals()
-    from datatools.report.progress import Progress
-    from pipelines.ask_run import AskRun, taken
+    values = options_of(locals())
     from pipelines.evaluate_consult import ConsultationSettings
     from pipelines.evaluate_consult import evaluate_consult as job
 
-    values["prompts"] = str(prompts) if prompts else None
-    return told(
-        job(inputs, out, taken(ConsultationSettings, values), taken(AskRun, values), Progress(quiet=quiet)), as_json
-    )
+    return told(job(inputs, out, *settled(ConsultationSettings, values)), values["as_json"])
 
 
 @app.command("run")

@@ -2,68 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from datatools.commands.app import app
 from datatools.commands.app import report as told
 from datatools.commands.options import (
-    ApiKeyEnv,
-    AsJson,
-    Attempts,
-    BaseUrl,
-    Budget,
-    Concurrency,
-    Debug,
     Decontaminate,
-    DryRun,
-    EngineName,
-    Fresh,
     Inputs,
     JudgeBaseUrl,
     JudgeModel,
     JudgePriceIn,
     JudgePriceOut,
-    Lane,
     Lexicon,
-    Limit,
     Model,
     NoModel,
     Out,
-    Pilot,
-    Poll,
-    PriceIn,
-    PriceOut,
-    Prompts,
-    Quiet,
-    RayAddress,
-    ReasoningEffort,
-    Recipe,
-    RetryFailed,
-    Rpm,
-    Seed,
-    Temperature,
-    Timeout,
-    Tpm,
     Workers,
+    asking,
     engine_of,
+    making,
+    options_of,
+    placed,
+    settled,
+    takes,
 )
 
 
 @app.command()
+@takes(asking, placed, making)
 def prefer(
     file: Annotated[str, typer.Argument(help="Conversations: parquet, JSON Lines, JSON, CSV, …")],
     out: Out,
-    recipe: Recipe = None,
     negatives: Annotated[
         str | None, typer.Option("--negatives", help="rules: labelled corruptions; so without --model.")
     ] = None,
     model: Annotated[
         list[str] | None, typer.Option("--model", help="Who writes candidates, NAME or NAME@URL; repeatable.")
     ] = None,
-    base_url: BaseUrl = None,
-    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     candidates: Annotated[int, typer.Option("--candidates", help="Answers compared, the row's own among them.")] = 4,
     judge_model: JudgeModel = None,
     judge_base_url: JudgeBaseUrl = None,
@@ -77,42 +54,18 @@ def prefer(
     ] = None,
     lexicon: Lexicon = None,
     format: Annotated[str, typer.Option("--format", help="What trains on it: dpo, rm or kto.")] = "dpo",
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    dry_run: DryRun = False,
-    pilot: Pilot = None,
     temperature: Annotated[
         list[float] | None, typer.Option("--temperature", help="Of the candidates; repeatable, taken in turn.", min=0)
     ] = None,
-    reasoning_effort: ReasoningEffort = None,
-    timeout: Timeout = None,
-    attempts: Attempts = None,
-    lane: Lane = "sync",
-    poll: Poll = None,
-    retry_failed: RetryFailed = False,
-    prompts: Prompts = None,
     decontaminate: Decontaminate = None,
     workers: Workers = None,
-    engine: EngineName = "local",
-    ray_address: RayAddress = "auto",
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Make preference pairs of conversations: a good answer and a worse one."""
-    values = locals()
+    values = options_of(locals())
     from datatools.engine.startup import without_pandas
 
     without_pandas()
-    from datatools.report.progress import Progress
-    from pipelines.ask_run import AskRun, taken
     from pipelines.prefer import prefer as job
     from pipelines.prefer_settings import PreferSettings
 
@@ -122,21 +75,16 @@ def prefer(
         raise ValueError("--negatives rules: needs no --model; with one, a judge says what is worse")
     del values["model"]
     values["models"], values["temperatures"], values["temperature"] = tuple(model or ()), tuple(temperature or ()), None
-    values["decontaminate"] = tuple(decontaminate or ())
-    values["prompts"] = str(prompts) if prompts else None
-    values["engine"] = engine_of(engine, workers, ray_address)
-    settings, run = taken(PreferSettings, values), taken(AskRun, values)
-    return told(job(file, out, settings, run, Progress(quiet=quiet)), as_json)
+    values["engine"] = engine_of(values)
+    return told(job(file, out, *settled(PreferSettings, values)), values["as_json"])
 
 
 @app.command()
+@takes(asking, placed, making)
 def dialogue(
     inputs: Inputs,
     out: Out,
-    recipe: Recipe = None,
     model: NoModel = None,
-    base_url: BaseUrl = None,
-    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     role: Annotated[str, typer.Option("--role", help="The clinician: doctor, nurse, pharmacist or tcm.")] = "doctor",
     turns: Annotated[str, typer.Option("--turns", help="Exchanges of a dialogue, MIN-MAX.")] = "3-8",
     mode: Annotated[
@@ -152,37 +100,11 @@ def dialogue(
         bool, typer.Option("--rewrite", help="INPUT holds real dialogues: rewrite the clinician's turns.")
     ] = False,
     with_system: Annotated[bool, typer.Option("--with-system", help="Begin with a system message.")] = False,
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Budget = None,
-    temperature: Temperature = None,
-    reasoning_effort: ReasoningEffort = None,
-    timeout: Timeout = None,
-    attempts: Attempts = None,
-    lane: Lane = "sync",
-    poll: Poll = None,
-    retry_failed: RetryFailed = False,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    dry_run: DryRun = False,
-    pilot: Pilot = None,
-    prompts: Prompts = None,
     decontaminate: Decontaminate = None,
-    engine: EngineName = "local",
-    ray_address: RayAddress = "auto",
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Turn patient cases into consultations of several turns."""
-    values = locals()
-    from datatools.report.progress import Progress
-    from pipelines.ask_items import taken
-    from pipelines.ask_run import AskRun
+    values = options_of(locals())
     from pipelines.dialogue import dialogue as job
     from pipelines.dialogue_settings import DialogueSettings
 
@@ -190,21 +112,16 @@ def dialogue(
     if len(chosen) > 1:
         raise ValueError("--from-corpus, --from-kg and --rewrite: choose one, each says what INPUT holds")
     values["source"] = chosen[0] if chosen else None
-    values["decontaminate"] = tuple(decontaminate or ())
-    values["prompts"] = str(prompts) if prompts else None
-    values["engine"] = engine_of(engine, None, ray_address)
-    settings, run = taken(DialogueSettings, values), taken(AskRun, values)
-    return told(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
+    values["engine"] = engine_of(values)
+    return told(job(inputs, out, *settled(DialogueSettings, values)), values["as_json"])
 
 
 @app.command()
+@takes(asking, placed, making)
 def consult(
     inputs: Inputs,
     out: Out,
-    recipe: Recipe = None,
     model: NoModel = None,
-    base_url: BaseUrl = None,
-    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     keep_human: Annotated[
         float | None,
         typer.Option("--keep-human", help="Judge human answers first, 1 to 5; those of this score or better stay."),
@@ -216,55 +133,24 @@ def consult(
     near_threshold: Annotated[
         float, typer.Option("--near-threshold", help="Jaccard of questions that are near duplicates.")
     ] = 0.8,
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Budget = None,
-    temperature: Temperature = None,
-    reasoning_effort: ReasoningEffort = None,
-    timeout: Timeout = None,
-    attempts: Attempts = None,
-    lane: Lane = "sync",
-    poll: Poll = None,
-    retry_failed: RetryFailed = False,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    dry_run: DryRun = False,
-    pilot: Pilot = None,
-    prompts: Prompts = None,
     decontaminate: Decontaminate = None,
-    engine: EngineName = "local",
-    ray_address: RayAddress = "auto",
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Answer real patients' questions, and keep the good answers of humans."""
-    values = locals()
-    from datatools.report.progress import Progress
-    from pipelines.ask_items import taken
-    from pipelines.ask_run import AskRun
+    values = options_of(locals())
     from pipelines.consult import ConsultSettings
     from pipelines.consult import consult as job
 
-    values["decontaminate"] = tuple(decontaminate or ())
-    values["prompts"] = str(prompts) if prompts else None
-    values["engine"] = engine_of(engine, None, ray_address)
-    settings, run = taken(ConsultSettings, values), taken(AskRun, values)
-    return told(job(inputs, out, settings, run, Progress(quiet=quiet)), as_json)
+    values["engine"] = engine_of(values)
+    return told(job(inputs, out, *settled(ConsultSettings, values)), values["as_json"])
 
 
 @app.command()
+@takes(asking, placed, making)
 def tcm(
     graph: Annotated[str, typer.Argument(help="Graph: a file or folder of TSV, CSV, JSON Lines, JSON or parquet.")],
     out: Out,
-    recipe: Recipe = None,
     model: Model = "rules",
-    base_url: BaseUrl = None,
-    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     per_entity: Annotated[int, typer.Option("--per-entity", help="Questions about every entity, at least.")] = 4,
     types: Annotated[
         str | None, typer.Option("--types", help="Types of entities to ask about, such as 方剂,中药; all by default.")
@@ -275,52 +161,25 @@ def tcm(
     ] = None,
     language: Annotated[str, typer.Option("--language", help="What a model writes in: zh or en.")] = "zh",
     lexicon: Lexicon = None,
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    dry_run: DryRun = False,
-    pilot: Pilot = None,
-    temperature: Temperature = None,
-    reasoning_effort: ReasoningEffort = None,
-    timeout: Timeout = None,
-    attempts: Attempts = None,
-    lane: Lane = "sync",
-    poll: Poll = None,
-    retry_failed: RetryFailed = False,
-    prompts: Prompts = None,
     decontaminate: Decontaminate = None,
     workers: Workers = None,
-    engine: EngineName = "local",
-    ray_address: RayAddress = "auto",
     limit: Annotated[int | None, typer.Option("--limit", help="Ask about only so many entities.")] = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Turn a knowledge graph of Chinese medicine into questions and answers."""
-    values = locals()
+    values = options_of(locals())
     from datatools.report.progress import Progress
     from pipelines import tcm as job
 
     for name in ("types", "tasks"):
         values[name] = tuple(word.strip() for word in values[name].split(",")) if values[name] else None
-    values["decontaminate"] = tuple(decontaminate or ())
-    values["engine"] = where = engine_of(engine, workers, ray_address)
+    values["engine"] = where = engine_of(values)
     if model != "rules":
-        from pipelines.ask_items import taken
-        from pipelines.ask_run import AskRun
         from pipelines.tcm_ask import tcm_ask
         from pipelines.tcm_write import TcmAskSettings
 
-        values["prompts"] = str(prompts) if prompts else None
-        asked, run = taken(TcmAskSettings, values), taken(AskRun, values)
-        return told(tcm_ask(graph, out, asked, run, Progress(quiet=quiet)), as_json)
-    if dry_run or pilot is not None:
+        return told(tcm_ask(graph, out, *settled(TcmAskSettings, values)), values["as_json"])
+    if values["dry_run"] or values["pilot"] is not None:
         raise ValueError("--dry-run, --pilot: need --model NAME; the rules cost nothing")
-    settings = job.settings_from(values)
-    return told(job.tcm(graph, out, settings, Progress(quiet=quiet), engine=where, fresh=fresh), as_json)
+    settings, progress = job.settings_from(values), Progress(quiet=values["quiet"])
+    return told(job.tcm(graph, out, settings, progress, engine=where, fresh=values["fresh"]), values["as_json"])

@@ -1,16 +1,30 @@
-"""Options that several verbs have, and the recipe that may hold them all."""
+"""Options that several verbs have, in groups, and the recipe that may hold them all.
+
+    @app.command()
+    @takes(asking, making)
+    def verb(inputs: Inputs, out: Out, own: bool = False, **given: Any) -> int:
+
+has its own options, then those of the groups, which reach it in `given`.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from difflib import get_close_matches
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from datatools.engine.choice import Engine
+    from datatools.report.progress import Progress
+    from pipelines.ask_run import AskRun
+
+Verb = TypeVar("Verb", bound=Callable[..., int])
+Settings = TypeVar("Settings")
 
 # Settings of a recipe alone, which no flag could hold: `[curate.thresholds.zh]` with `too_short = 60`.
 TABLES = {"curate": ("thresholds",), "mix": ("sources",), "train": ("set",)}
@@ -121,12 +135,86 @@ JudgePriceOut = Annotated[float | None, typer.Option("--judge-price-out", help="
 JudgeBaseUrl = Annotated[
     str | None, typer.Option("--judge-base-url", help="Where the judge is; where the writer is if not given.")
 ]
-Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder whose prompt files replace the shipped ones.")]
+Prompts = Annotated[
+    str | None, typer.Option("--prompts", help="Folder whose prompt files replace the shipped ones.", metavar="PATH")
+]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Of a reply, thinking included.", min=1)]
 Run = Annotated[Path, typer.Argument(help="Folder of a training run, or of a model.", metavar="RUN")]
 
 
-def engine_of(name: str, workers: int | None, address: str) -> Engine:
+def making(
+    recipe: Recipe = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Options of a verb that makes a file."""
+
+
+def placed(engine: EngineName = "local", ray_address: RayAddress = "auto") -> None:
+    """Options of a verb that can run on a cluster."""
+
+
+def asking(
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    budget: Budget = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    dry_run: DryRun = False,
+    pilot: Pilot = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = None,
+    attempts: Attempts = None,
+    lane: Lane = "sync",
+    poll: Poll = None,
+    retry_failed: RetryFailed = False,
+    prompts: Prompts = None,
+) -> None:
+    """Options of a verb that asks a model."""
+
+
+def takes(*groups: Callable[..., None]) -> Callable[[Verb], Verb]:
+    """Give a verb the options of these groups besides its own, which win where both have one."""
+
+    def with_groups(verb: Verb) -> Verb:
+        found: dict[str, Parameter] = {}
+        sources: list[Callable[..., Any]] = [verb, *groups]
+        for source in sources:
+            hints = get_type_hints(source, include_extras=True)
+            for name, one in signature(source).parameters.items():
+                if one.kind is not Parameter.VAR_KEYWORD:
+                    found.setdefault(name, one.replace(annotation=hints[name]))
+        verb.__signature__ = Signature(list(found.values()))  # type: ignore[attr-defined]
+        verb.__annotations__ = {name: one.annotation for name, one in found.items()}
+        return verb
+
+    return with_groups
+
+
+def options_of(local: dict[str, Any]) -> dict[str, Any]:
+    """All options by name, of what `locals()` holds where a verb begins; lists are tuples, and None where empty."""
+    found = {**local, **local.get("given", {})}
+    return {name: (tuple(value) or None) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def engine_of(values: dict[str, Any]) -> Engine:
     """The one place where a job is told where its units run."""
     from datatools.engine.choice import Engine
 
-    return Engine(name, workers or os.cpu_count() or 1, address)
+    return Engine(values["engine"], values.get("workers") or os.cpu_count() or 1, values["ray_address"])
+
+
+def settled(kind: type[Settings], values: dict[str, Any]) -> tuple[Settings, AskRun, Progress]:
+    """What a job that asks a model takes behind its files: its settings, how it is run, where progress goes."""
+    from datatools.report.progress import Progress
+    from pipelines.ask_run import AskRun, taken
+
+    return taken(kind, values), taken(AskRun, values), Progress(quiet=values["quiet"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,46 +12,37 @@ from datatools.commands.app import report as told
 from datatools.commands.options import (
     AsJson,
     Debug,
-    EngineName,
-    Fresh,
     Lexicon,
-    Limit,
     Out,
     PriceIn,
     PriceOut,
-    Quiet,
-    RayAddress,
-    Recipe,
     Seed,
     Workers,
     engine_of,
+    making,
+    options_of,
+    placed,
+    takes,
 )
 
 
 @app.command()
+@takes(placed, making)
 def check(
     file: Annotated[str, typer.Argument(help="Conversations: parquet, JSON Lines, JSON, CSV, …")],
     out: Out,
-    recipe: Recipe = None,
     graph: Annotated[str | None, typer.Option("--graph", help="Graph that claims are held against.")] = None,
     lexicon: Lexicon = None,
     workers: Workers = None,
-    engine: EngineName = "local",
-    ray_address: RayAddress = "auto",
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Check conversations without a model: numbers, names, doses, incompatible herbs, leaks, red flags."""
-    values = locals()
+    values = options_of(locals())
     from datatools.report.progress import Progress
     from pipelines import check as job
 
-    settings, where = job.settings_from(values), engine_of(engine, workers, ray_address)
-    return told(job.check(file, out, settings, Progress(quiet=quiet), engine=where, fresh=fresh), as_json)
+    settings, progress, where = job.settings_from(values), Progress(quiet=values["quiet"]), engine_of(values)
+    return told(job.check(file, out, settings, progress, engine=where, fresh=values["fresh"]), values["as_json"])
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,18 +13,17 @@ from datatools.commands.app import report as told
 from datatools.commands.options import (
     AsJson,
     Debug,
-    Fresh,
-    Limit,
     Out,
-    Quiet,
-    Recipe,
     Run,
-    Seed,
     Workers,
+    making,
+    options_of,
+    takes,
 )
 
 
 @app.command()
+@takes(making)
 def mix(
     context: typer.Context,
     out: Out,
@@ -36,19 +35,14 @@ def mix(
             metavar="INPUT...",
         ),
     ] = None,
-    recipe: Recipe = None,
     tokens: Annotated[
         str | None, typer.Option("--tokens", help="Of the whole mixture at most: 500k, 20M, 1.5B.")
     ] = None,
     workers: Workers = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Mix files for training: so much of each, the one earlier, the other later."""
+    values = options_of(locals())
     from datatools.engine.startup import without_pandas
     from datatools.mix.parts import from_table, parse, tokens_of
     from datatools.report.progress import Progress
@@ -59,16 +53,17 @@ def mix(
     parts = [parse(text) for text in inputs or ()]
     listed = [] if parts else context.meta.get("tables", {}).get("sources", [])
     if not isinstance(listed, list) or not all(isinstance(table, dict) for table in listed):
-        raise ValueError(f"--recipe {recipe}: sources must be tables, [[mix.sources]]")
+        raise ValueError(f"--recipe {values['recipe']}: sources must be tables, [[mix.sources]]")
     for number, table in enumerate(listed, 1):
-        parts.append(from_table(table, f"--recipe {recipe}: sources, number {number}"))
+        parts.append(from_table(table, f"--recipe {values['recipe']}: sources, number {number}"))
     budget = None if tokens is None else tokens_of(tokens, "--tokens")
-    settings = MixSettings(tuple(parts), budget, limit, seed)
-    progress, processes = Progress(quiet=quiet), workers or os.cpu_count() or 1
-    return told(job(settings, out, progress, workers=processes, fresh=fresh), as_json)
+    settings = MixSettings(tuple(parts), budget, values["limit"], values["seed"])
+    progress, processes = Progress(quiet=values["quiet"]), workers or os.cpu_count() or 1
+    return told(job(settings, out, progress, workers=processes, fresh=values["fresh"]), values["as_json"])
 
 
 @app.command()
+@takes(making)
 def train(
     context: typer.Context,
     inputs: Annotated[
@@ -76,7 +71,6 @@ def train(
     ],
     model: Annotated[str, typer.Option("--model", help="Folder or id of the model to train.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints, then the model.")],
-    recipe: Recipe = None,
     stage: Annotated[
         str | None,
         typer.Option("--stage", help="pt, sft, dpo, orpo, kto, rm, grpo or rloo; by the columns if not given."),
@@ -133,15 +127,11 @@ def train(
         int | None, typer.Option("--inspect", help="Show so many rows, what is learned of them marked; no more.", min=1)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and stop.")] = False,
-    limit: Limit = None,
-    seed: Seed = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over: remove what an earlier run left.")] = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Train a model on texts, conversations, preferences or prompts."""
-    values = locals()
+    values = options_of(locals())
     from datatools.report.progress import Progress
     from trainers import run as job
     from trainers.settings import assignments, settings_from
@@ -152,8 +142,8 @@ def train(
     if inspect:
         typer.echo(job.inspect(settings, inspect))
         return 0
-    made = job.train(settings, Progress(quiet=quiet), list(context.obj), fresh=fresh, dry_run=dry_run)
-    return told(made, as_json)
+    made = job.train(settings, Progress(quiet=values["quiet"]), list(context.obj), fresh=fresh, dry_run=dry_run)
+    return told(made, values["as_json"])
 
 
 @app.command("train merge")
@@ -184,6 +174,7 @@ def train_export(
 
 
 @app.command()
+@takes(making)
 def chat(
     run: Annotated[str, typer.Argument(help="Folder of a training run or a model, or a model's id.", metavar="RUN")],
     input: Annotated[
@@ -199,15 +190,10 @@ def chat(
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", help="Of an answer at most; 1,024 when not given.", min=1)
     ] = None,
-    recipe: Recipe = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    fresh: Fresh = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    **given: Any,
 ) -> int:
     """Talk to a trained model, let it answer a file, or serve it."""
+    values = options_of(locals())
     if (input is None) != (out is None):
         raise ValueError("--input and --out go together: the questions, and the parquet file for the answers")
     if serve and input is not None:
@@ -218,11 +204,14 @@ def chat(
         if serve:
             talk.serve(run, server=server, host=host, port=port)
         most = max_tokens or 1024
-        talk.chat(run, system=system, temperature=temperature, max_tokens=most, seed=seed, quiet=quiet)
+        talk.chat(
+            run, system=system, temperature=temperature, max_tokens=most, seed=values["seed"], quiet=values["quiet"]
+        )
         return 0
     from datatools.report.progress import Progress
     from trainers.predict import PredictSettings, predict
 
     assert out is not None
-    settings = PredictSettings(run, system, temperature, max_tokens, limit, seed)
-    return told(predict(settings, input, out, Progress(quiet=quiet), fresh=fresh), as_json)
+    settings = PredictSettings(run, system, temperature, max_tokens, values["limit"], values["seed"])
+    made = predict(settings, input, out, Progress(quiet=values["quiet"]), fresh=values["fresh"])
+    return told(made, values["as_json"])

@@ -33,6 +33,8 @@ SECTION = ("section", "section_title", "heading", "headings", "chapter", "章节
 OPTIONS = ("options", "choices", "option", "选项")
 EXPLANATION = ("explanation", "analysis", "解析", "解释", "rationale", "exp")
 SYSTEM = ("system", "system_prompt")
+RELATION = ("relation", "relationship", "predicate", "关系", "谓语")
+NODE = 60  # characters of a name at most; longer ones say something
 BODY_OF_TITLE = ("ask", "description", "病情描述", "question_body", "body")  # said after a title that is the question
 
 SPEAKERS = {
@@ -50,7 +52,7 @@ FIELD = re.compile(r"[A-Za-z_][\w .()/-]{0,39}|[\u4e00-\u9fff][\w（）()/]{0,7}
 class Roles:
     """What each column is for; an empty name says there is no such column. Names may be dotted paths."""
 
-    kind: str  # text, pair, exam, conversation or fields (a row of named values)
+    kind: str  # text, pair, exam, conversation, fields (a row of named values) or triple (two names, how they relate)
     text: str = ""  # of kind text; the list of turns of kind conversation
     question: str = ""
     answer: str = ""
@@ -77,6 +79,8 @@ class Roles:
         """The mapping as a user reads it: `text = abstract; id = pmid`."""
         if self.kind == "fields":
             main = "every column is a field"
+        elif self.kind == "triple":
+            main = "triples of a graph, no text: `datatools tcm` asks about them"
         elif self.kind in ("pair", "exam"):
             question = f"{self.question} + {self.input}" if self.input else self.question
             main = f"question = {question}, answer = {self.answer}"
@@ -104,7 +108,8 @@ def find_roles(rows: Sequence[Mapping[str, Any]], options: ReadOptions) -> Roles
     if options.text_column:
         main = _given_text(rows, columns, options.text_column)
     else:
-        main = _conversation(rows, columns) or _exam(columns) or _pair(rows, columns) or _text(rows, columns, common)
+        told = _conversation(rows, columns) or _exam(columns) or _pair(rows, columns) or _triple(rows, columns)
+        main = told or _text(rows, columns, common)
     taken = {value for value in main.values() if isinstance(value, str)}
     roles = {**{role: column for role, column in common.items() if column not in taken}, **main}
     roles["source_type"] = options.source_type or main.get("source_type", "other")
@@ -235,6 +240,19 @@ def _pair(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[str
     spoken_by_patient = question.casefold() in ("ask", "medical_case", "病情描述", "患者提问", "patient")
     patient = spoken_by_patient or personal * 4 >= max(1, len(asked))
     return {**found, "source_type": "consultation" if patient else "encyclopedia"}
+
+
+def _triple(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[str, Any] | None:
+    """A relation and two names in every row, whatever the columns of the names are called."""
+    relation = first(columns, RELATION)
+    if not relation:
+        return None
+    for row in rows:
+        said = [plain(cell).strip() for column, cell in row.items() if column.strip().casefold() not in ID]
+        said = [text for text in said if text]
+        if len(said) != 3 or relation not in row or any(len(text) > NODE or "\n" in text for text in said):
+            return None
+    return {"kind": "triple"}
 
 
 def _text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], common: Mapping[str, str]) -> dict[str, Any]:

@@ -20,7 +20,10 @@ MORE = re.compile(
     r"\s*[\[【(（]?(?:查看)?(?:详细|更多|全部)(?:>>|»)?[\]】)）]\s*$|\s*(?:查看)?(?:更多|详情)\s*(?:>>|»)\s*$"
 )
 CUT = re.compile(r"(?:\.{3,}|…+)$")
-PLACEHOLDERS = {"暂无", "暂无相关资料", "暂无资料", "暂无数据", "n/a", "nan", "null", "<na>", "-", "--", "—"}
+PLACEHOLDERS = {
+    *("暂无", "暂无相关资料", "暂无资料", "暂无数据", "n/a", "nan", "null", "<na>", "-", "--", "—"),
+    "应该如何用药？用什么药？",  # the words of a link, where an encyclopedia names no drug
+}
 NOTHING_SAID = {"无", "没有", "如题", "同上", "rt", "n/a"}
 ASKS = re.compile(r"[?？吗呢]|怎|什么|如何|哪|为何|多少|是否|能不能|可不可以|咋")
 UNNAMED = re.compile(r"column \d+")
@@ -68,7 +71,8 @@ def documents(
             continue
         made = _document(row[1], roles, options)
         if isinstance(made, str):
-            yield Fault(f"{place}:{row[0]}", made, rule="empty_row")
+            rule = "graph_edge" if roles.kind == "triple" else "empty_row"
+            yield Fault(f"{place}:{row[0]}", made, rule=rule)
             continue
         if titled and not made.title:
             made.title = first_line_title(made.text)
@@ -247,12 +251,17 @@ def _fields(row: Mapping[str, Any], roles: Roles) -> Document | str:
     return Document("\n".join(lines), "", title=title, meta={"fields": fields})
 
 
+def _triple(row: Mapping[str, Any], roles: Roles) -> str:
+    return "a triple of a graph is no text: " + ", ".join(filter(None, (stated(cell) for cell in row.values())))
+
+
 MAKERS: dict[str, Callable[[Mapping[str, Any], Roles], Document | str]] = {
     "text": _text,
     "pair": _pair,
     "conversation": _conversation,
     "exam": _exam,
     "fields": _fields,
+    "triple": _triple,
 }
 
 
@@ -265,7 +274,7 @@ def _kept(row: Mapping[str, Any], roles: Roles, *, tidy: bool = False) -> dict[s
             continue
         inner = cell if isinstance(cell, Mapping) else {name: cell}
         for key, item in inner.items():
-            text = untruncated(stated(item)) if tidy else stated(item)
+            text = stated(untruncated(stated(item))) if tidy else stated(item)
             repeated = inner is cell and text == fields.get(roles.title)  # the title again, one level down
             if not text or repeated or f"{name}.{key}" in used:
                 continue

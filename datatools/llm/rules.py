@@ -17,7 +17,7 @@ from datatools.llm.topic import Passage
 # The question and the name of the rule that made it.
 Question: TypeAlias = tuple[str, str]
 
-VERSION = 1
+VERSION = 2
 
 # （方见头痛门）: the text stands elsewhere, there is nothing to learn here.
 _CROSS_REFERENCE = re.compile(

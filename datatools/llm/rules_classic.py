@@ -43,6 +43,7 @@ _CAUSES = re.compile(r"由|因|故|者.{1,20}也|所致|皆属|乃.{1,12}也")
 _PREFACE = re.compile(r"[序跋叙]$|题[辞词]|凡例|引言|弁言|小引|缘起")
 _VERSE = re.compile(r"[歌赋诀诗括]$")
 _TREATISE = re.compile(r"[论辨辩说解考释法篇问答略要义图象]$|总论|大法")
+_ARGUED = re.compile(r"[论辨辩说考释]$")  # 内伤论 is no herb, whatever flavours it speaks of
 _COMMENT = re.compile(r"^\s*(?:【(?P<mark>[^】]{1,6})】|[（(]?(?P<who>[\u3400-\u9fff]{2,6})(?:曰|云|按)[：:])")
 _ALIASES = re.compile(r"[（(][\u3400-\u9fff]{1,8}(?: [\u3400-\u9fff□]{1,8})*[）)]")
 _PREPARATION_BOOK = re.compile(r"炮|修|制|雷公")
@@ -119,7 +120,7 @@ def _by_kind(name: str, heads: tuple[str, ...], text: str, book: str) -> Questio
         return f"{book}中的“{_list(name)}”是怎么写的？", "classic_verse"
     if _is_point(own, text):
         return f"{book}记载的{own}穴在什么部位，怎样针灸？".replace("穴穴", "穴"), "classic_point"
-    if len(own) <= 6 and not _DISEASE.search(own) and _NATURE.search(text[:80]):
+    if len(own) <= 6 and not (_DISEASE.search(own) or _ARGUED.search(own)) and _NATURE.search(text[:80]):
         return _herb(own, text, book)
     if _TREATISE.search(own):
         return f"{book}中的“{_list(name)}”讲的是什么道理？", "classic_treatise"

@@ -191,7 +191,7 @@ _ENDINGS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 def _by_sentence(name: str, passage: Passage) -> Iterator[Question]:
     for found in _DEFINITION.finditer(passage.text[:400]):
         if not _PRONOUN.match(found["x"]) and not found["x"].endswith(
-            ("的", "者", "时", "中", "还", "就", "都", "不", "也", "只", "可能")
+            ("的", "者", "时", "中", "还", "就", "都", "不", "也", "只", "便", "才", "却", "正", "乃", "可能")
         ):
             if found["verb"] != "是" or found["x"] == name:
                 yield choose(("什么是{x}？", "{x}是什么？"), found["x"]).format(x=found["x"]), "definition"
@@ -209,7 +209,8 @@ def _by_labels(name: str, passage: Passage) -> Iterator[Question]:
     labels = list(dict.fromkeys(label for label in labels if not _PRONOUN.match(label) and len(label) > 1))[:3]
     if name and len(labels) > 1:
         listed = "、".join(labels[:-1]) + "和" + labels[-1]
-        yield f"关于{name}，{listed}各有什么要点？", "labels"
+        about = "" if all(label in name for label in labels) else f"关于{name}，"
+        yield f"{about}{listed}各有什么要点？", "labels"
     elif name and labels and not is_generic(labels[0]):
         yield f"关于{name}，{labels[0]}是怎样的？", "labels"
 

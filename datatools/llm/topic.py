@@ -50,7 +50,7 @@ GENERIC = frozenset(
     辨证 辨治 论治 治验 医案 验案 治案 案 其他 其它 药物 用法 组成 主治 功用 功效 方解 加减 集解 发明 正误
     气味 修治 释名 校正 总诀 歌 歌诀 歌括 诗 赋 总义 总纲 提要 纲要 大意 大法 大略 大纲 要略 要诀 心法 针灸
     针灸法 灸法 导引 导引法 外治 外治法 常见问题 问答 说明 使用说明 出处 来源 其余 正名 性状 简方 单方 验方
-    秘方 良方 introduction overview summary abstract background conclusion conclusions discussion methods
+    秘方 良方 上品 中品 下品 introduction overview summary abstract background conclusion conclusions discussion methods
     results notes references general basics faq about contents preface foreword appendix main
     """.split()
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 GRAMMAR = "PATH[:name=NAME,weight=W,epochs=E,tokens=N,priority=P]"
 _OPTIONS = re.compile(r"\w[\w-]*=[^,]*(,\w[\w-]*=[^,]*)*")
+MOST_EPOCHS = 1000  # as rows are numbered and written one by one
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
 
 
@@ -36,6 +37,8 @@ class Part:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{self.path}: {name}={value} must be greater than 0")
+        if self.epochs > MOST_EPOCHS:
+            raise ValueError(f"{self.path}: epochs={self.epochs:g} is too often; at most {MOST_EPOCHS:,}")
 
     def options(self) -> str:
         """What was written behind the path.
@@ -146,6 +149,8 @@ def amounts(parts: Sequence[Part], supply: Sequence[int], total: int | None) -> 
         raise ValueError(f"{unweighted[0]}: has no weight; give one to every input or to none")
     else:
         weights = [part.weight or 0.0 for part in parts]
+        if nothing := [part.name or part.path for part, tokens in zip(parts, supply, strict=True) if not tokens]:
+            raise ValueError(f"{nothing[0]}: holds no text, so its weight cannot be kept; leave it out")
     whole = sum(weights)
     if not whole:
         return [0.0] * len(parts)

@@ -73,6 +73,8 @@ MEANINGS = {
     "malformed_row": "A row that could not be parsed",
     "no_text_layer": "A PDF of images without text",
     "empty_row": "A row or entry without text",
+    "graph_edge": "A triple of a graph, which is no text: `datatools tcm` asks about graphs",
+    "torn_lines": "Torn apart by a table of the page: a few characters a line",
     "too_short": "Shorter than the threshold",
     "empty_file": "A file without text",
     "unknown_type": "A file of a type that is not read",

@@ -49,6 +49,20 @@ def test_a_name_may_be_wrapped() -> None:
     assert found("\\x治小儿夜啼\n不安方\\x 灯心一束。") == [(("卷一", "治小儿夜啼不安方"), "灯心一束。")]
 
 
+def test_whose_formula_it_is_may_stand_before_the_name() -> None:
+    text = "\\x建中汤\\x 治自汗。芍药二钱。\n（东垣）\\x益气汤\\x 治劳倦。人参一钱。\n（《良方》）\\x紫宸汤\\x 解宿酒。"
+    assert found(text) == [
+        (("卷一", "建中汤"), "治自汗。芍药二钱。"),
+        (("卷一", "益气汤"), "（东垣） 治劳倦。人参一钱。"),
+        (("卷一", "紫宸汤"), "（《良方》） 解宿酒。"),
+    ]
+    assert found("第二、\\x葛汤\\x 治痉。\n〔表邪〕\\x疏风散\\x 荆芥。\n《局方》\\x神散\\x 治血。") == [
+        (("卷一", "葛汤"), "治痉。"),
+        (("卷一", "疏风散"), "〔表邪〕 荆芥。"),
+        (("卷一", "神散"), "《局方》 治血。"),
+    ]
+
+
 def test_a_bold_word_inside_a_line_is_no_heading() -> None:
     document = Document("此方出自\\x某书\\x 卷末。", "方书.txt")
     assert list(entries(document)) == [document]
@@ -69,7 +83,17 @@ def test_offsets_point_at_the_marks_and_ids_differ() -> None:
 
 
 MARKED = st.lists(
-    st.sampled_from(["\\x甲丸\\x 甲药一两。", "\\x又方\\x 丙药。", "\\x署名\\x", "正文。", "\n", "\\x"])
+    st.sampled_from(
+        [
+            "\\x甲丸\\x 甲药一两。",
+            "\\x又方\\x 丙药。",
+            "\\x署名\\x",
+            "正文。",
+            "\n",
+            "\\x",
+            "\n（东垣）\\x丁汤\\x 丁药。",
+        ]
+    )
 ).map("".join)
 
 

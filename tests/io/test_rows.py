@@ -165,3 +165,34 @@ def test_a_row_may_say_what_type_its_source_is() -> None:
     row = {"text": "感冒多休息，多喝水，三天不退热去看医生。", "source_type": "book"}
     assert one(row).source_type == "book"
     assert one({**row, "source_type": "诗"}).source_type == "other"
+
+
+def test_the_words_of_a_link_are_no_value() -> None:
+    row = {"name": "自缢", "治疗": "急救", "常用药物": "应该如何用药？用什么药？ [详细]", "周期": "2天"}
+    assert one(row).text == "name：自缢\n治疗：急救\n周期：2天"
+
+
+def test_triples_of_a_graph_are_no_text() -> None:
+    edges = [
+        {"Disease": "感冒", "Syndrome": "风寒证", "Relation": "DIS2SYN"},
+        {"Syndrome": "风寒证", "Formula": "荆防败毒散", "Relation": "SYN2FOR"},
+    ]
+    said = "a triple of a graph is no text: 感冒, 风寒证, DIS2SYN"
+    assert made(*edges)[0] == Fault("t.csv:1", said, rule="graph_edge")
+    assert [fault.rule for fault in made(*edges) if isinstance(fault, Fault)] == ["graph_edge"] * 2
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"姓名": "甲", "关系": "母女", "病史": "高血压", "用药": "氨氯地平"},
+        {
+            "药物": "华法林",
+            "食物": "西柚",
+            "relation": "西柚中的呋喃香豆素抑制CYP3A4，华法林血药浓度升高，出血风险增加。" * 2,
+        },
+    ],
+    ids=["more than two names", "a relation that says something"],
+)
+def test_a_table_with_a_relation_among_its_columns_is_read(row: dict[str, str]) -> None:
+    assert all(value in one(row).text for value in row.values())

@@ -220,6 +220,47 @@ def test_a_row_is_shown_column_by_column() -> None:
     assert not is_listing(CHINESE_ROW, "关节红肿热痛")
 
 
+NODE = {
+    "id": "7",
+    "name": "表虚证",
+    "label": "Syndrome",
+    "name_cn": "表虚证",
+    "name_en": "external deficiency",
+    "MeSH_id": "D012",
+    "pathogenesis": "因营卫不和，或气虚腠理不固所致。",
+    "clinical_performance": "临床以淅淅畏风，动辄汗出为特征。",
+    "ALT": "正常",
+}
+
+
+def test_columns_that_only_a_database_needs_are_left_out() -> None:
+    """Keys and English names of columns that nobody would say aloud; what has a Chinese name is asked by it."""
+    told = labelled(NODE)
+    assert "病机：因营卫不和" in told and "临床表现：" in told and "英文名：" in told and "ALT：正常" in told
+    assert not any(word in told for word in ("label", "Syndrome", "name_cn", "pathogenesis", "MeSH", "D012"))
+    assert is_listing(NODE, told)
+    questions = [question for question, _ in asked(told, title="表虚证", meta={"fields": NODE})]
+    assert len(questions) == 2 and "临床表现、病机和ALT" in questions[0]
+
+
+def test_a_row_of_many_columns_is_asked_for_as_a_whole() -> None:
+    """The answer is the row: three of its columns are asked for only where that is most of it."""
+    fields = {"name": "痛风", **dict.fromkeys(("症状", "病因", "科室", "检查", "治疗"), "甲")}
+    first, second = asked(labelled(fields), title="痛风", meta={"fields": fields})
+    assert first == ("请介绍一下痛风。", "fields_overview") and second[1] == "fields"
+
+
+def test_columns_without_a_name_are_not_asked_about() -> None:
+    fields = {"column 1": "槲寄生", "column 2": "SMIT01519", "column 3": "symmap_chemical"}
+    assert labelled(fields) == "槲寄生\nSMIT01519\nsymmap_chemical"
+    assert asked(labelled(fields), title="", meta={"fields": fields}) == []
+
+
+def test_text_beside_columns_stays_text() -> None:
+    fields = {"dept": "心内科", "url": "https://example.org/1", "关键词": "高血压"}
+    assert not is_listing(fields, "心内科常见的高血压病人应当限盐，并且每天在同一时间测量血压，记录下来给医生看。")
+
+
 @pytest.mark.parametrize(
     ("text", "more"),
     [

@@ -32,6 +32,7 @@ def test_a_colon_in_a_name_is_part_of_it(tmp_path: Path):
         ("a:weight=two", "weight=two must be a number"),
         ("a:weight=0", "greater than 0"),
         ("a:epochs=-1", "greater than 0"),
+        ("a:epochs=1e9", "at most 1,000"),
         ("a:priority=nan", "greater than 0"),
         ("a:tokens=lots", "500k, 20M or 1.5B"),
         ("a:weight=1,weight=2", "twice"),

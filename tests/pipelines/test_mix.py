@@ -242,11 +242,18 @@ def test_what_cannot_be_mixed_is_one_line(two: tuple[Path, Path], tmp_path: Path
     pq.write_table(pa.table({"messages": ["no list"]}), tmp_path / "foreign.parquet")
     pq.write_table(pa.Table.from_pylist([], schema=TRIPLE), tmp_path / "graph.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 not quite")
-    cases = [
+    (tmp_path / "lines.jsonl").write_text('{"messages": []}\n')
+    content, column = two[0].read_bytes(), pq.read_metadata(two[0]).row_group(0).column(0)
+    start = column.dictionary_page_offset or column.data_page_offset
+    (tmp_path / "damaged.parquet").write_bytes(content[:start] + bytes(40) + content[start + 40 :])
+    cases: list[tuple[tuple[object, ...], str]] = [
         ((), "at least"),
         ((tmp_path / "missing.parquet",), "no such file"),
         ((tmp_path / "empty.parquet",), "no rows"),
-        ((tmp_path / "foreign.parquet",), "foreign.parquet: field 'id'"),
+        ((tmp_path / "foreign.parquet",), "foreign.parquet: field 'id' of conversation/1 is missing; `datatools check"),
+        ((tmp_path / "lines.jsonl",), "is no parquet file; `datatools check"),
+        ((tmp_path / "damaged.parquet",), "damaged.parquet: is damaged"),
+        ((f"{tmp_path / 'empty.parquet'}:weight=1", f"{two[0]}:weight=1"), "empty.parquet: holds no text"),
         ((tmp_path / "graph.parquet",), "triple/1"),
         ((tmp_path / "broken.parquet",), "broken.parquet"),
         ((two[0], two[0]), "named twice"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,47 @@ def tokenizer(
     made = PreTrainedTokenizerFast(tokenizer_object=copied, eos_token=end, pad_token="<|pad|>", model_max_length=4096)
     made.chat_template = template
     return made
+
+
+def sentencepiece(kind: str, spaces: str, template: str) -> Any:
+    """A tokenizer as Llama 2's (`bpe`) or Yi's (`unigram`), where what is not known is bytes.
+
+    `spaces` says what makes them ▁: a normalizer, Gemma's normalizer, or Metaspace before the first word, all, or none.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<unk>", "<s>", "</s>"]
+    bytes_too = [*special, *(f"<0x{byte:02X}>" for byte in range(256))]
+    if kind == "bpe":
+        made = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+        learn = trainers.BpeTrainer(vocab_size=400, special_tokens=bytes_too, show_progress=False)
+    else:
+        made = Tokenizer(models.Unigram([("<unk>", 0.0)], unk_id=0, byte_fallback=True))
+        learn = trainers.UnigramTrainer(
+            vocab_size=400, special_tokens=bytes_too, unk_token="<unk>", show_progress=False
+        )
+    begins = [decoders.Strip(" ", 1, 0)]
+    if spaces == "normalizer":
+        made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    elif spaces == "gemma":
+        made.normalizer, begins = normalizers.Replace(" ", "▁"), []
+    else:
+        made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=spaces)
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *begins])
+    made.train_from_iterator(LINES * 4, learn)
+    content = json.loads(made.to_str())
+    content["added_tokens"] = [one for one in content["added_tokens"] if one["content"] in special]
+    content["model"]["byte_fallback"] = True  # the trainer of Unigram forgets it
+    whole = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(content)),
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        model_max_length=4096,
+    )
+    whole.chat_template = template
+    return whole
 
 
 def model(kind: str = "qwen3", *, words: int = 0, hidden: int = 32, context: int = 512, seed: int = 0) -> Any:

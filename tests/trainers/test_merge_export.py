@@ -21,7 +21,9 @@ LLAMA3 = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|start|>assistant<|end|>\n\n' }}{% endif %}"
 )
 DEFAULT = r"<|im_start|>system\nYou are helpful.<|im_end|>\n"
+SPACED = r"<|im_start|>system\n你是医生。\u3000请用中文，\u00a0谨慎。<|im_end|>\n"
 WITH_DEFAULT = "{% if messages[0]['role'] != 'system' %}{{ '" + DEFAULT + "' }}{% endif %}" + CHATML
+WITH_SPACED = WITH_DEFAULT.replace(DEFAULT, SPACED)
 # Answers of earlier turns lose what they thought.
 THINKING = CHATML.replace("m['content']", "(m['content'].split('</think>')[-1])")
 ONLY_LAST = "{{ messages[-1]['content'] }}"
@@ -69,6 +71,9 @@ def test_an_adapter_is_merged_when_it_is_exported(run: Path, tmp_path: Path, to:
     if to == "gguf":
         assert f"convert_hf_to_gguf.py {tmp_path}/out --outtype bf16" in ended.stdout
     if to == "ollama":
+        # Ollama converts no safetensors: the file that it reads is the one that the first line makes.
+        assert f"{tmp_path}/out --outtype q8_0 --outfile {tmp_path}/out/{run.name}-q8_0.gguf" in ended.stdout
+        assert (tmp_path / "out" / "Modelfile").read_text(encoding="utf-8").startswith(f"FROM ./{run.name}-q8_0.gguf\n")
         assert f"ollama create {run.name} -f {tmp_path}/out/Modelfile" in ended.stdout
 
 
@@ -80,6 +85,25 @@ def test_a_whole_model_is_copied_without_what_the_run_left(base: Path, tmp_path:
     names = {file.name for file in (run / "safetensors").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= names
     assert not names & {"checkpoint-2", "metrics.jsonl"}
+
+
+@pytest.mark.parametrize("verb", ["merge", "export"])
+def test_programs_with_an_older_transformers_read_it_too(base: Path, tmp_path: Path, verb: str):
+    """What transformers 4 stops at, or takes for something else, stands there by its own names as well."""
+    run, tokenizer = tiny_adapter(tmp_path / "run", base), AutoTokenizer.from_pretrained(base)
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<|im_start|>"]})
+    tokenizer.save_pretrained(run)
+    assert here("train", verb, run, "--out", tmp_path / "out").code == 0
+    stated = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert stated["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert stated["additional_special_tokens"] == ["<|im_start|>"] and "extra_special_tokens" not in stated
+    config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"]
+    assert config["torch_dtype"] == config["dtype"] == "float32"
+    # And 5 still reads the same.
+    again = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert again.get_vocab() == tokenizer.get_vocab() and again.all_special_tokens == tokenizer.all_special_tokens
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").config.rope_parameters == config["rope_parameters"]
 
 
 def test_what_cannot_be_exported_is_said_and_leaves_nothing(base: Path, run: Path, tmp_path: Path):
@@ -115,7 +139,7 @@ def test_an_adapter_whose_base_is_gone_says_where_to_look(run: Path, tmp_path: P
     assert ended.code == 2 and "/nowhere/base" in ended.line and "adapter_config.json" in ended.line
 
 
-@pytest.mark.parametrize("template", [CHATML, LLAMA3, WITH_DEFAULT, THINKING])
+@pytest.mark.parametrize("template", [CHATML, LLAMA3, WITH_DEFAULT, WITH_SPACED, THINKING])
 def test_the_turns_are_those_of_the_template(base: Path, template: str):
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.bos_token = "<|endoftext|>"
@@ -157,11 +181,12 @@ def go(template: str, messages: list[dict[str, str]]) -> str:
     return out + json.loads(reply)
 
 
-@pytest.mark.parametrize("template", [CHATML, WITH_DEFAULT])
+@pytest.mark.parametrize("template", [CHATML, WITH_DEFAULT, WITH_SPACED])
 def test_the_modelfile_has_the_template_and_the_stops(tmp_path: Path, template: str):
     folder = tiny_model(tmp_path / "m", template=template)
-    made = modelfile(folder)
-    assert made.startswith("FROM .\n") and 'PARAMETER stop "<|im_end|>"' in made
+    made = modelfile(folder, "x.gguf")
+    assert made.startswith("FROM ./x.gguf\n") and 'PARAMETER stop "<|im_end|>"' in made
+    assert "".join(made.splitlines()).isprintable()  # Ollama takes out all else
     written = made.split('"""')[1]
     tokenizer = AutoTokenizer.from_pretrained(folder)
     messages = [

@@ -182,6 +182,13 @@ def test_inspect_shows_every_token_and_marks_what_is_learned(renderer: Renderer)
     assert "\x1b[1;32m" in shown(renderer.tokenizer, example.ids, example.spans, colour=True)
 
 
+def test_inspect_shows_what_a_terminal_would_hide_or_obey(renderer: Renderer):
+    ((example,),) = renderer.conversations([(ROW, [user("a\u202eb\x1b[2J"), says("c\u200bd\0 👩‍⚕️")])])
+    plain = shown(renderer.tokenizer, example.ids, example.spans, colour=False).replace("|", "")
+    assert r"a\u202eb\x1b[2J" in plain
+    assert r"c\u200bd\x00 👩‍⚕️" in plain
+
+
 def test_a_conversation_of_many_roles_is_refused_by_its_template():
     strict = small.CHATML.replace(
         "{%- for", "{%- if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{%- endif %}{%- for", 1

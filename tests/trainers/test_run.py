@@ -64,7 +64,14 @@ def test_bad_rows_are_one_line_and_leave_nothing(rows: list[dict[str, Any]], sai
         (["--max-length", "100000"], "the model's context is 512"),
         (["--max-length", "8"], "all 1 rows are longer than 8 tokens"),
         (["--reward", "exam"], "for grpo and rloo"),
-        (["--batch-size", "0"], "must be above 0"),
+        (["--batch-size", "0"], "must be a number above 0"),
+        (["--epochs", "nan"], "must be a number above 0"),
+        (["--learning-rate", "inf"], "must be a number above 0"),
+        (["--neftune", "-1"], "must be a number above 0"),
+        (["--limit", "0"], "must be a number above 0"),
+        (["--seed", "-1"], "must be from 0 to"),
+        (["--attention", "flex"], "there are auto, sdpa, eager, varlen"),
+        (["--leraning-rate", "1"], "--learning-rate"),
         (["--attention", "varlen"], "needs a GPU"),
         (["--set", "leraning_rate=1e-4"], "did you mean learning_rate"),
         (["--set", "learning_rate=1e-4"], "use --learning-rate"),
@@ -137,6 +144,17 @@ def test_a_dry_run_says_what_it_would_do_and_leaves_nothing(qwen: Path, tmp_path
     assert here(*words, "--too-long", "drop", "--json").summary["dropped"] == {"too_long": 2}
     plan = here(*words, "--json").summary["dry_run"]
     assert (plan["max_length"], plan["pack_size"], plan["rows"], plan["examples"]) == (128, 128, 32, 31)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [([True, False] * 3, "3 good, 3 bad\n"), ([True] * 4, "one kind alone"), ([True] * 3 + [False] * 3, "sorted, so")],
+)
+def test_labels_that_teach_little_are_told(labels: list[bool], said: str, qwen: Path, tmp_path: Path):
+    rows = [{"prompt": f"问{n}", "completion": "答", "label": label} for n, label in enumerate(labels)]
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    done = here("train", file, "--model", qwen, "--out", tmp_path / "run", "--dry-run")
+    assert said in done.stdout
 
 
 def test_inspect_shows_rows_and_what_is_learned(data: dict[str, Path], qwen: Path, tmp_path: Path):

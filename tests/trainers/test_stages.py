@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.pipelines.command import here
+from tests.trainers.conftest import write_rows
 from trainers.metrics import read
-from trainers.rewards import exam, layout
+from trainers.rewards import exam, layout, letters_of, rewards_of
 from trainers.stages import STAGES, check_settings
 
 SHORT = ["--max-steps", "2", "--save-steps", "2", "--batch-size", "2", "--quiet", "--json"]
@@ -57,6 +59,20 @@ def test_a_longer_context_stands_in_the_model(data: dict[str, Path], qwen: Path,
 
 
 @pytest.mark.slow
+def test_a_longer_context_of_an_adapter_is_merged_with_it(data: dict[str, Path], qwen: Path, tmp_path: Path):
+    more = ["--method", "lora", "--rope-scaling", "linear:4"]
+    done = here("train", data["sft"], "--model", qwen, "--out", tmp_path / "run", *SHORT, *more)
+    assert done.code == 0, done.stderr
+    assert here("train", "merge", tmp_path / "run", "--out", tmp_path / "merged").code == 0
+    config = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert config["max_position_embeddings"] == 2048
+    assert config["rope_parameters"]["factor"] == 4
+    refused = here("train", data["sft"], "--model", tmp_path / "run", "--out", tmp_path / "again")
+    assert refused.code == 2
+    assert "`datatools train merge` makes a model of it" in refused.line
+
+
+@pytest.mark.slow
 def test_a_reward_model_of_ours_rewards(data: dict[str, Path], qwen: Path, tmp_path: Path):
     made = here("train", data["rm"], "--stage", "rm", "--model", qwen, "--out", tmp_path / "rm", *SHORT)
     assert made.code == 0, made.stderr
@@ -78,12 +94,46 @@ def test_kto_trains_on_pairs_with_both_labels_in_every_batch(data: dict[str, Pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", ["dpo", "kto", "rm", "orpo"])
+def test_pairs_that_are_too_long_are_named_and_no_other_is_lost(
+    stage: str, data: dict[str, Path], qwen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The libraries would leave out rows of their own accord, and say nothing."""
+    from trainers import probe
+
+    long = {"prompt": "长" * 60, "chosen": "好", "rejected": "坏"}
+    short = {"prompt": "问", "chosen": "好", "rejected": "坏"}
+    rows = write_rows(tmp_path / "rows.jsonl", [short, long, {**short, "chosen": "很好"}])
+    seen = []
+    made = probe.trainer_of
+
+    def noted(*args: Any) -> Any:
+        found = made(*args)
+        seen.append(len(found[0].train_dataset))
+        return found
+
+    monkeypatch.setattr(probe, "trainer_of", noted)
+    words = ["train", rows, "--stage", stage, "--model", qwen, "--out", tmp_path / "run", "--max-length", 64]
+    done = here(*words, "--max-steps", 1, "--json")
+    assert done.code == 0, done.stderr
+    assert "1 too long and dropped (rows.jsonl:2)" in done.stderr
+    assert (done.summary["rows_read"], done.summary["rows_written"]) == (3, 2)
+    assert done.summary["dropped"] == {"too_long": 1}
+    assert seen == [4 if stage == "kto" else 2]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"leraning_rate": 1e-4}, "did you mean learning_rate"),
         ({"betta": 0.1}, "no such field"),
         ({"packing": True}, "--no-pack"),
+        ({"train_sampling_strategy": "group_by_length"}, "rows are trained in their order"),
+        ({"eos_token": "<|endoftext|>"}, "use --template"),
+        ({"completion_only_loss": False}, "every one is verified"),
+        ({"push_to_hub": True}, "nothing is sent anywhere"),
+        ({"what": 1}, "no such field; its documentation lists them"),
         ({"weight_decay": "much"}, "a number is needed"),
         ({"bf16_full_eval": 3}, "true or false"),
     ],
@@ -98,3 +148,42 @@ def test_rewards_read_the_answer_of_an_exam():
     assert exam(replies, ["A", "A", "AC", "B"]) == [1, 0, 1, 0]
     assert layout(replies) == [1, 1, 1, 0]
     assert exam([[{"role": "assistant", "content": "应当低盐 饮食。"}]], ["低盐饮食"]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("reply", "letters", "laid_out"),
+    [
+        ("C", "C", True),
+        ("【答案】A、C", "AC", True),
+        ("B）甘遂", "B", True),
+        ("（B）", "B", True),
+        ("\n</think>\n\nB", "B", True),
+        ("<think>\n可能是A\n</think>\n\nC", "C", True),
+        ("Ｂ", "B", False),
+        ("甘草（A）与甘遂（B）相反，故选AB。", "AB", False),
+        ("A项错误，B项正确，因此选B", "B", False),
+        ("不选A，选D", "D", False),
+        ("The answer is B.", "B", False),
+        ("\\boxed{D}", "D", False),
+        ("<think>还没想完 A", "", False),
+        ("A. 甘草\nB. 甘遂\nC. 大戟", "", True),
+        ("维生素B缺乏，HBV感染，T细胞", "", False),
+        ("A patient with fever", "", True),
+    ],
+)
+def test_rewards_read_what_a_reply_settles_on(reply: str, letters: str, laid_out: bool):
+    assert letters_of(reply) == letters
+    assert layout([reply]) == [laid_out]
+
+
+def test_a_reward_model_must_score(qwen: Path, tmp_path: Path):
+    """TRL gives a language model a head of random numbers, and random rewards."""
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    for folder, said in (
+        (qwen, "is no model that scores, but Qwen3ForCausalLM"),
+        (tmp_path / "adapter", "`datatools train merge` makes a model of it"),
+        (tmp_path, "or the folder of a reward model"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            rewards_of([str(folder)], has_answers=True)

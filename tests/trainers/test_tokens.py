@@ -85,6 +85,37 @@ def test_conversations_are_whole_or_cut_behind_an_answer(rows: list[Talk], longe
     assert [place for one in packs for place in one["places"]].count("rows:0") <= 1
 
 
+@pytest.mark.parametrize(
+    ("too_long", "kept", "cut", "dropped"), [("cut", [1, 11, 31], ["a:1"], ["a:2"]), ("drop", [31], [], ["a:1", "a:2"])]
+)
+def test_the_turns_of_a_row_stay_together(too_long: str, kept: list[int], cut: list[str], dropped: list[str]):
+    """Where a template made an example of every turn: a row that is too long is cut behind a turn, or goes whole."""
+    lengths = {"a:1": [(1, 4), (11, 6), (21, 9)], "a:2": [(41, 9)], "a:3": [(31, 5)]}
+    made = [
+        {
+            "place": place,
+            "length": n,
+            "tokens": n,
+            "input_ids": list(range(start, start + n)),
+            "starts": [1],
+            "ends": [n],
+        }
+        for place, turns in lengths.items()
+        for start, n in turns
+    ]
+    with TemporaryDirectory() as folder:
+        path, out = Path(folder) / "rows.arrow", Path(folder) / "train.arrow"
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMAS["tokens"]) as writer:
+            writer.write_batch(pa.RecordBatch.from_pylist(made, schema=SCHEMAS["tokens"]))
+        measured = Measured(path, 3, 2, np.array([one["length"] for one in made], np.int64))
+        done = write_tokens(measured, out, stage="sft", max_length=8, pack_size=None, too_long=too_long)
+        with pa.OSFile(str(out)) as file:
+            rows = pa.ipc.open_stream(file).read_all().to_pylist()
+    assert [one["input_ids"][0] for one in rows] == kept
+    assert (done.cut, done.dropped) == (cut, dropped)
+    assert done.tokens + done.tokens_lost == sum(one["length"] for one in made)
+
+
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=20), st.integers(1, 30))
 @settings(deadline=None)
 def test_of_text_nothing_is_lost(lengths: list[int], longest: int):

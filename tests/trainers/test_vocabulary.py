@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 import trainers.vocabulary as vocabulary
 from tests.pipelines.command import here
+from tests.trainers import small
 from tests.trainers.tiny import CHATML, tiny_model
 from trainers.vocabulary import extend, texts_of
 
@@ -84,6 +85,24 @@ def test_old_tokens_keep_their_numbers_and_digits_stay_apart(pair):
     assert new("<|im_start|>")["input_ids"] == old("<|im_start|>")["input_ids"]
     assert new.chat_template == CHATML and new.pad_token == old.pad_token
     assert not any(sign.isdigit() or sign in "，。.：" for token in tokens for sign in token)
+
+
+@pytest.mark.parametrize("spaces", ["normalizer", "first", "gemma"])
+def test_sentencepiece_learns_characters_that_were_bytes_and_nothing_across_words(spaces: str):
+    """As Llama 2: what it did not know is bytes, and a text is cut nowhere before it is merged."""
+    old = small.sentencepiece("bpe", spaces, CHATML)
+    text = "龘齉患者 twice a day 应当低盐饮食。100 mg，𠮷"
+    added = vocabulary.new_tokens(old, [text] * 10, 60)
+    new = vocabulary.with_tokens(old, added)
+    before, after = (made(text, add_special_tokens=False)["input_ids"] for made in (old, new))
+    assert len(after) < len(before) - 8
+    assert new.decode(after) == old.decode(before)
+    assert {"龘", "齉", "𠮷"} <= {one.token for one in added}
+    assert not any("▁" in one.token[1:] or any(map(str.isdigit, one.token)) for one in added)
+    # Of what a new token is made, in old tokens, reads as the token does.
+    for one in added:
+        assert old.decode(one.pieces).strip() == one.token.replace("▁", " ").strip()
+    assert len(vocabulary.new_tokens(old, [text] * 10, 2)) == 2
 
 
 def test_embeddings_are_the_means_of_the_pieces(pair):
