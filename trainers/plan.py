@@ -24,6 +24,7 @@ STEP_TOKENS = 65_536  # of an optimizer step, where there is data for it
 FEWEST_STEPS = 100  # fewer tokens a step rather than fewer steps
 MICRO_TOKENS = 32_768  # of one forward pass, at most
 CPU_TOKENS = 8_192
+SHORT_TOKENS = 1_024  # of a pass in which each meets all others: not less, however narrow the model
 KEPT_TOKENS = 8_192  # activations are recomputed where not even so many tokens' are held
 FREE_SHARE = 0.9  # of free memory that is planned with: what an allocator wastes is in the rest
 MFU = 0.4  # for the time that is foretold
@@ -124,7 +125,7 @@ def limits(settings: TrainSettings, stage: str, model: Model, device: Device, le
     free, most = max(0, budget - states), MICRO_TOKENS if cuda else CPU_TOKENS
     if STAGES[stage].rows == "tokens" and attention != "varlen":
         # Each token meets all of its pass, masked or not: longer passes than this cost more there than they save.
-        most = min(most, max(item, model.layer // (2 * model.queries)))
+        most = min(most, max(item, SHORT_TOKENS, model.layer // (2 * model.queries)))
     kept = most_tokens(model, use, free, item=item, row=row, most=most, checkpointing=False)
     checkpointing = kept < max(least, min(KEPT_TOKENS, most) // item * item)
     if checkpointing:
