@@ -98,18 +98,27 @@ class _Found:
 
 
 def write_card(
-    out: Path, *, command: list[str], stage: str, base_model: str, data: list[DataFile], settings: dict[str, object]
+    out: Path,
+    *,
+    command: list[str],
+    stage: str,
+    base_model: str,
+    data: list[DataFile],
+    settings: dict[str, object],
+    came_of_it: Mapping[str, object] | None = None,
+    rows: str = "",
 ) -> None:
-    """Write the model card `out/README.md`, whole or not at all."""
+    """Write the model card `out/README.md`, whole or not at all.
+
+    `rows` says how many were trained on where it is not all of the files; `came_of_it` are the figures of the training.
+    """
     parts = [
         _front_matter(stage, base_model, data, settings),
-        f"# {out.resolve().name}\n\n{_opening(stage, base_model, data)}",
+        f"# {out.resolve().name}\n\n{_opening(stage, base_model, data, rows)}",
         "## Data\n\n" + ("\n\n".join(_file(one) for one in data) or "None is named."),
         f"## Command\n\n```\n{shlex.join(command)}\n```",
-        "## Settings\n\n"
-        + _table(
-            ("setting", "value"), [(name, _shown(value)) for name, value in settings.items() if value is not None]
-        ),
+        f"## Settings\n\n{_pairs(settings)}",
+        *([f"## Training\n\n{_pairs(came_of_it)}"] if came_of_it else []),
         f"## Versions\n\n{_versions()}",
         "## Use\n\nA model that was trained on medical text is no medical device. What it says can be wrong, and must "
         "be checked by someone qualified before anyone acts on it.",
@@ -175,9 +184,13 @@ def _front_matter(stage: str, base_model: str, data: Sequence[DataFile], setting
     return "\n".join(["---", *lines, "---"])
 
 
-def _opening(stage: str, base_model: str, data: Sequence[DataFile]) -> str:
-    rows = sum(one.rows for one in data)
-    return f"`{base_model}`, trained by `datatools train` (stage `{stage}`) on {rows:,} rows of {_files(len(data))}."
+def _opening(stage: str, base_model: str, data: Sequence[DataFile], rows: str) -> str:
+    rows = rows or f"{sum(one.rows for one in data):,} rows"
+    return f"`{base_model}`, trained by `datatools train` (stage `{stage}`) on {rows} of {_files(len(data))}."
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return _table(("", ""), [(name, _shown(value)) for name, value in values.items() if value is not None])
 
 
 def _files(count: int) -> str:

@@ -24,11 +24,12 @@ STEP_TOKENS = 65_536  # of an optimizer step, where there is data for it
 FEWEST_STEPS = 100  # fewer tokens a step rather than fewer steps
 MICRO_TOKENS = 32_768  # of one forward pass, at most
 CPU_TOKENS = 8_192
+SHORT_TOKENS = 1_024  # of a pass in which each meets all others: not less, however narrow the model
 KEPT_TOKENS = 8_192  # activations are recomputed where not even so many tokens' are held
 FREE_SHARE = 0.9  # of free memory that is planned with: what an allocator wastes is in the rest
 MFU = 0.4  # for the time that is foretold
-PASS_SECONDS = 0.0015  # of a layer, however few its tokens: what is begun, not what is computed
-STEP_SECONDS = 0.02  # between passes
+LAYER_SECONDS = 0.0015  # of a pass, however few its tokens: what is begun, not what is computed
+PASS_SECONDS = 0.02  # around the layers
 WORD_SECONDS = 0.001  # of a layer, for each token of a reply that is generated
 RUN_SECONDS = 600  # between checkpoints, about
 SAVES = 10  # of a short run
@@ -122,8 +123,11 @@ def limits(settings: TrainSettings, stage: str, model: Model, device: Device, le
         break
     states = held(model, use)
     free, most = max(0, budget - states), MICRO_TOKENS if cuda else CPU_TOKENS
+    if STAGES[stage].rows == "tokens" and attention != "varlen":
+        # Each token meets all of its pass, masked or not: longer passes than this cost more there than they save.
+        most = min(most, max(item, SHORT_TOKENS, model.layer // (2 * model.queries)))
     kept = most_tokens(model, use, free, item=item, row=row, most=most, checkpointing=False)
-    checkpointing = kept < max(least, KEPT_TOKENS // item * item)
+    checkpointing = kept < max(least, min(KEPT_TOKENS, most) // item * item)
     if checkpointing:
         kept = most_tokens(model, use, free, item=item, row=row, most=most, checkpointing=True)
     return Limits(
@@ -160,9 +164,12 @@ def plan(settings: TrainSettings, stage: str, model: Model, device: Device, foun
     pass_memory = passing(model, use, tokens=per_device * found.item, row=row, checkpointing=found.checkpointing)
     if STAGES[stage].rows == "prompts":
         pass_memory = max(pass_memory, generating(model, use, rows=per_device * accumulation, row=row))
-    computed = model.parameters * tokens * steps / max(1, an_epoch) * _operations(stage, use, found.checkpointing)
+    width = per_device * found.item if STAGES[stage].rows == "tokens" else row
+    attended = 2 * model.layers * model.queries * (0 if use.attention == "varlen" else width)
+    a_token = (model.parameters + attended) * _operations(stage, use, found.checkpointing)
+    computed = a_token * tokens * steps / max(1, an_epoch)
     seconds = computed / (device.peak * MFU * (use.processes if use.cuda else 1))
-    seconds += steps * (accumulation * model.layers * PASS_SECONDS + STEP_SECONDS)
+    seconds += steps * accumulation * (model.layers * LAYER_SECONDS + PASS_SECONDS)
     seconds += steps * _generated(stage, settings) * model.layers * WORD_SECONDS
     return Plan(
         stage=stage,
@@ -209,7 +216,9 @@ def lines(plan: Plan, found: Limits, model: Model, device: Device, prepared: Pre
     kept = "" if not plan.checkpointing else ", activations recomputed"
     at_once = plan.per_device * found.item
     needed, free = plan.memory + plan.pass_memory, found.budget / FREE_SHARE
-    device_name = device.name if plan.processes == 1 or found.use.cuda else f"processes on {device.name}"
+    peak = f"{device.peak / 1e12:,.0f}" if device.peak >= 1e13 else f"{device.peak / 1e12:.2g}"
+    alike = plan.processes == 1 or found.use.cuda
+    where = f"{plan.processes} × {device.name}" if alike else f"{plan.processes} processes on {device.name}"
     said = [
         f"stage     {plan.stage}: {source}",
         f"method    {plan.method}, {plan.precision}{share}{kept}: {found.why_method}",
@@ -221,16 +230,17 @@ def lines(plan: Plan, found: Limits, model: Model, device: Device, prepared: Pre
         f"batch     {_batch_line(plan)}",
         f"steps     {plan.steps:,}: {plan.epochs:.3g} epochs, learning rate {plan.learning_rate:g}, a checkpoint every "
         f"{plan.save_steps:,}",
-        f"where     {plan.processes} × {device_name}{f' ({plan.launch})' if plan.launch else ''}, "
-        f"attention {plan.attention}",
-        f"time      {_duration(plan.seconds)} at {MFU:.0%} of {device.peak / 1e12:,.2g} TFLOP/s; measured once it runs",
+        f"where     {where}{f' ({plan.launch})' if plan.launch else ''}, attention {plan.attention}",
+        f"time      {_duration(plan.seconds)} at {MFU:.0%} of {peak} TFLOP/s; measured once it runs",
     ]
     if plan.stage == "kto":
         said.insert(5, f"labels    {_labels(prepared)}")
     if prepared.opened:
         said.insert(5, "thoughts  are begun by the template's prompt; an answer without any ends them first")
     if needed > found.budget:
-        said.append(f"warning   that is more than is planned with ({gigabytes(found.budget)} GB): {_smaller(plan)}")
+        said.append(
+            f"warning   that is more than is planned with ({gigabytes(found.budget)} GB): {_smaller(plan, found)}"
+        )
     return said
 
 
@@ -342,13 +352,19 @@ def _batch(stage: str, prepared: Prepared, epochs: float, settings: TrainSetting
 
 
 def _split(stage: str, wanted: int, processes: int, found: Limits, settings: TrainSettings) -> tuple[int, int]:
-    """Rows of a forward pass, and passes of a step: as few passes as the memory allows, the product as wanted."""
+    """Rows of a forward pass, and passes of a step: as few passes as the memory allows, the product as wanted.
+
+    About so where the batch is ours to choose, exactly so where it was asked for.
+    """
     generations = _generations(stage, settings)
     least = 2 if stage == "kto" else 1  # TRL estimates KL from the other rows of a pass
     if STAGES[stage].rows == "prompts":
         wanted = math.ceil(wanted / (generations * processes)) * generations * processes
     each = max(least, math.ceil(wanted / processes))
     most = max(least, found.micro_tokens // found.item)
+    if settings.batch_size is None and STAGES[stage].rows != "prompts":  # ours to round: 17 rows are not 17 passes
+        passes = math.ceil(each / most)
+        return max(least, round(each / passes)), passes
     per_device = max(size for size in range(1, min(each, most) + 1) if each % size == 0)
     if per_device < least:
         each += each % least
@@ -401,11 +417,14 @@ def _tokens(plan: Plan) -> str:
     return f"{plan.tokens:,} an epoch" + (", of prompts" if rows == "prompts" else "")
 
 
-def _smaller(plan: Plan) -> str:
+def _smaller(plan: Plan, found: Limits) -> str:
+    """What would fit."""
     if plan.method == "full":
         return "--method lora, or a smaller model"
-    shorter = f"--max-length {max(ROUND, plan.max_length // 2 // ROUND * ROUND)}"
-    return f"{shorter}, or a smaller model"
+    if plan.memory < found.budget:
+        return f"--max-length {max(ROUND, plan.max_length // 2 // ROUND * ROUND)}, or a smaller model"
+    packed = found.use.cuda and plan.method != "qlora"
+    return "--method qlora (pip install bitsandbytes), or a smaller model" if packed else "a smaller model"
 
 
 def gigabytes(number: float) -> str:

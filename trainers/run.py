@@ -7,9 +7,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from trainers.metrics import NAME as METRICS
 from trainers.metrics import read as read_metrics
 from trainers.plan import Limits, Plan, gigabytes, limits, lines, on_disk, pack_size, plan, plan_from
 from trainers.prepare import DATA, Prepared, examples, measure, renders, write_rows
-from trainers.report import write_report
+from trainers.report import report
 from trainers.rewards import rewards_of
 from trainers.rows import Row, columns, interleaved, read_rows
 from trainers.save import TEMPORARY
@@ -36,6 +36,7 @@ from trainers.stages import STAGES, check_columns, check_settings, stage_named, 
 from trainers.tokens import write_tokens
 
 LEFT_OUT = "dropped.jsonl"
+FORETOLD = ("memory", "pass_memory", "seconds", "save_steps", "rows", "examples", "units")  # no setting
 
 
 def train(
@@ -228,6 +229,7 @@ def _begin(
     found = {
         **identity,
         "versions": manifest.versions(),
+        "files": [asdict(card.describe(Path(path))) for path in (*settings.inputs, *settings.general)],
         "free": {},
         "plan": done.recorded(),
         "prepared": kept,
@@ -292,31 +294,44 @@ def _tell(settings: TrainSettings, out: Path, command: Sequence[str]) -> None:
     found = manifest.read(out)
     assert found is not None
     plan = found["plan"]
-    settled = {name: value for name, value in found["settings"].items() if value not in (None, [], {}, False)}
-    settled = {name: value for name, value in settled.items() if name not in ("inputs", "model", "stage")}
-    data = [card.describe(Path(path)) for path in (*settings.inputs, *settings.general)]
+    given = {name: value for name, value in found["settings"].items() if value not in (None, [], {}, False)}
+    decided = {name: value for name, value in plan.items() if name not in FORETOLD}
+    prepared, metrics = Prepared(**found["prepared"]), read_metrics(out)
     card.write_card(
         out,
         command=["datatools", *command],
         stage=plan["stage"],
         base_model=settings.model,
-        data=data,
-        settings={**settled, **plan},
-    )
-    last = (read_metrics(out) or [{}])[-1]
-    write_report(
-        out,
-        found["lines"],
-        {
-            "stage": plan["stage"],
-            "model": settings.model,
-            "steps": last.get("step", 0),
-            "tokens": last.get("tokens", 0),
+        data=[card.DataFile(**one) for one in found["files"]],
+        settings={
+            name: value for name, value in {**given, **decided}.items() if name not in ("inputs", "model", "stage")
         },
+        came_of_it=_came_of(metrics),
+        rows=_trained_on(prepared),
     )
+    report(out, found)
     for cache in (out / DATA).parent.glob("cache-*"):  # what TRL made of pairs
         cache.unlink()
     manifest.write(out, {**found, "finished": True})
+
+
+def _came_of(metrics: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    if not metrics:
+        return {}
+    first, last = metrics[0], metrics[-1]
+    return {
+        "steps": f"{last['step']:,}",
+        "tokens": f"{last['tokens']:,}",
+        "loss at the first step": f"{first['loss']:.4f}",
+        "loss at the last": f"{last['loss']:.4f}",
+    }
+
+
+def _trained_on(prepared: Prepared) -> str:
+    """How many rows, and what became of the others."""
+    left = prepared.rows - len(set(prepared.dropped))
+    said = f"{left:,} rows" + (f" (of {prepared.rows:,}; the others were too long)" if prepared.dropped else "")
+    return said + (f", {len(prepared.cut):,} of them cut," if prepared.cut else "")
 
 
 def _count(summary: Summary, prepared: Prepared) -> None:

@@ -13,10 +13,11 @@ import torch
 from transformers import TrainerCallback
 
 from datatools.report.progress import Bar
-from trainers import checkpoints
+from trainers import checkpoints, manifest
 from trainers.metrics import Clock, Metrics, rows_of_steps, tokens_of_steps
 from trainers.plan import Plan, named
 from trainers.prepare import DATA, places, token_counts
+from trainers.report import report
 from trainers.stages import STAGES
 
 
@@ -74,6 +75,8 @@ class Watch(TrainerCallback):  # type: ignore[misc, unused-ignore]
         if state.is_world_process_zero:
             checkpoints.seal(self.out / f"checkpoint-{state.global_step}")
             checkpoints.remove_old(self.out)
+            if (found := manifest.read(self.out)) is not None:
+                report(self.out, found)
         _wait_for_all()  # a process that ended now would take the one that writes with it
 
     def _must_be_a_number(self, at: int, logs: dict[str, Any]) -> None:

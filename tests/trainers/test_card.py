@@ -124,3 +124,20 @@ def test_a_folder_as_base_model_is_no_hub_id(tmp_path: Path):
         found = front_matter((tmp_path / "README.md").read_text(encoding="utf-8"))
         assert "base_model" not in found and "pipeline_tag" not in found
         assert json.dumps(found)
+
+
+def test_a_json_list_is_described_as_json_lines_are(tmp_path: Path):
+    rows = [{"messages": [], "generator": "m"}, {"messages": []}]
+    (tmp_path / "a.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
+    found = describe(tmp_path / "a.json")
+    assert (found.rows, found.counts) == (2, {"generator": {"m": 1}})
+
+
+def test_the_card_says_how_many_rows_were_trained_on(tmp_path: Path):
+    data = describe(conversations(tmp_path / "sft.parquet"))
+    said = {"steps": "60", "loss at the last": "0.1"}
+    about = {"command": ["datatools"], "stage": "sft", "base_model": "b", "data": [data], "settings": {}}
+    write_card(tmp_path, **about, came_of_it=said, rows="7 rows (of 10; the others were too long)")
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "on 7 rows (of 10; the others were too long) of one file." in card
+    assert "## Training\n\n|  |  |\n|---|---|\n| steps | 60 |" in card

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,24 @@ def test_a_step_has_64k_tokens_of_much_data_and_a_hundred_steps_of_little():
     assert little.batch == 1
 
 
+def test_passes_are_few_whatever_the_batch():
+    """A batch of a prime number of packs is no reason for passes of one."""
+    for rows in range(100, 40_000, 1_999):
+        made, _ = planned(SMALL, RTX, [300] * rows)
+        fewest = math.ceil(made.batch * made.max_length / 32_768)
+        assert made.accumulation <= fewest + 1, made
+    asked, _ = planned(SMALL, H200, [300] * 1_000, batch_size=17)
+    assert asked.batch == 17
+
+
+def test_passes_stay_short_where_every_token_meets_all_of_its_pass():
+    cpu = Device("cpu", "2 cores", 1, 60_000_000_000, 8e10)
+    made, _ = planned(SMALL, cpu, [500] * 2_000, method="lora")
+    assert made.attention == "sdpa" and not made.checkpointing
+    assert made.per_device * made.max_length <= max(512, SMALL.layer // (2 * SMALL.queries)) == 3_840
+    assert planned(SMALL, H200, [500] * 20_000)[0].per_device * 512 > 8_000
+
+
 def test_a_batch_counts_rows_and_is_split_by_memory():
     made, _ = planned(LARGE, RTX, [2000] * 64, batch_size=12, method="lora")
     assert made.batch == 12
@@ -135,6 +155,26 @@ def test_parameters_are_counted_without_loading(qwen: Path, llama: Path):
         finally:
             (folder / "elsewhere").rename(folder / "model.safetensors")
         assert guessed == pytest.approx(found.parameters, rel=0.02)
+
+
+def test_weights_cut_short_are_seen_before_they_are_loaded(qwen: Path, tmp_path: Path):
+    shutil.copytree(qwen, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    whole = weights.read_bytes()
+    for kept in (len(whole) - 1, len(whole) // 2, 100, 4):
+        weights.write_bytes(whole[:kept])
+        with pytest.raises(ValueError, match="fetch the model again"):
+            model_facts(str(tmp_path / "model"))
+
+
+def test_a_warning_names_what_would_help():
+    assert "--method lora" in planned(SEVEN, RTX, MANY, method="full")[1][-1]
+    assert "--method qlora" in planned(HUGE, H200, MANY, method="lora")[1][-1]
+    assert "--max-length 4096" in planned(SMALL, RTX, MANY, stage="orpo", max_length=8_192)[1][-1]
+    cpu = Device("cpu", "2 cores", 1, 20_000_000_000, 8e10)
+    assert "at 40% of 989 TFLOP/s" in planned(SEVEN, H200, MANY)[1][-1]
+    assert planned(SEVEN, cpu, MANY)[1][-1].endswith("GB): a smaller model")
+    assert planned(SMALL, cpu, MANY, processes=2)[1][-2].startswith("where     2 processes on 2 cores (ddp)")
 
 
 def test_rows_of_a_step_are_found_again_in_every_epoch():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -219,7 +220,9 @@ def test_what_a_run_leaves(data: dict[str, Path], llama: Path, tmp_path: Path):
     assert found["data"][str(data["sft"])] in card
     assert "sft.jsonl" in card
     page = (out / "report.html").read_text()
-    assert "<h2>Loss</h2>" in page and "<path d=" in page
+    for drawn in ("Loss", "Learning rate", "Tokens a second", "Memory at its peak, GB"):
+        assert f"<h2>{drawn}</h2>" in page
+    assert "<path d=" in page and "<td>steps</td><td>2 of 2</td>" in page
     for name in ("step", "loss", "learning_rate", "tokens", "tokens_per_second", "mfu", "memory_gb"):
         assert name in read(out)[0]
 
@@ -289,3 +292,26 @@ def test_from_a_folder_of_text_to_a_model_that_answers(tmp_path: Path):
             reply = trained.generate(**ids, max_new_tokens=300, do_sample=False)[0, ids["input_ids"].shape[1] :]
         right += tokenizer.decode(reply, skip_special_tokens=True) == answer["content"]
     assert right == 50
+
+
+@pytest.mark.slow
+def test_a_list_of_rows_that_is_gone_when_the_model_is_there(
+    qwen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The card says what the files held when the run was begun: nothing is read again at its end."""
+    from trainers import run
+
+    rows = [{"messages": [user(f"问题{n}"), says("好。")]} for n in range(4)]
+    path = tmp_path / "sft.json"
+    path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+    fitted = run._fit
+
+    def and_gone(*given: Any) -> None:
+        fitted(*given)
+        path.unlink()
+
+    monkeypatch.setattr(run, "_fit", and_gone)
+    done = here("train", path, "--model", qwen, "--out", tmp_path / "run", "--max-steps", 1, "--limit", 3)
+    assert done.code == 0, done.stderr
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "on 3 rows of one file" in card and "| rows | 4 |" in card and "sft.json" in card
