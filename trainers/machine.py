@@ -98,6 +98,11 @@ def model_facts(model: str) -> Model:
     )
 
 
+def gigabytes(number: float) -> str:
+    """Bytes in GB, as a plan says them."""
+    return f"{number / 1e9:,.2f}" if number < 10e9 else f"{number / 1e9:,.1f}"
+
+
 def device() -> Device:
     """The accelerators of this machine, or its cores. Imports torch."""
     import torch

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,27 +16,26 @@ from typing import Any
 from datatools.engine.work import hold
 from datatools.report.progress import Progress
 from datatools.report.summary import Summary
-from trainers import card, checkpoints, manifest, vocabulary, weights
+from trainers import card, checkpoints, manifest, vocabulary
 from trainers.checkpoints import KEPT
 from trainers.fit import fit
 from trainers.launching import several_cards, start, started_by, stop
-from trainers.load import check_rope, check_trackers, quiet_libraries, tokenizer_of
-from trainers.machine import Device, Model, device, model_facts
+from trainers.lines import lines
+from trainers.load import quiet_libraries, tokenizer_of
+from trainers.look import look
+from trainers.machine import Device, Model, device, gigabytes, model_facts
 from trainers.metrics import NAME as METRICS
-from trainers.metrics import read as read_metrics
-from trainers.plan import Limits, Plan, gigabytes, limits, lines, on_disk, pack_size, plan, plan_from
+from trainers.plan import Limits, Plan, limits, on_disk, pack_size, plan, plan_from
 from trainers.prepare import DATA, Prepared, examples, measure, renders, write_rows
-from trainers.report import report
-from trainers.rewards import rewards_of
-from trainers.rows import Row, columns, interleaved, read_rows
+from trainers.rows import Row, interleaved, read_rows
 from trainers.save import TEMPORARY
 from trainers.settings import TrainSettings
 from trainers.show import in_colour, sequences, shown
-from trainers.stages import STAGES, check_columns, check_settings, stage_named, stage_of
+from trainers.stages import STAGES
+from trainers.tell import count, notes, tell
 from trainers.tokens import write_tokens
 
 LEFT_OUT = "dropped.jsonl"
-FORETOLD = ("memory", "pass_memory", "seconds", "save_steps", "rows", "examples", "units")  # no setting
 
 
 def train(
@@ -49,14 +48,14 @@ def train(
     """
     began = time.perf_counter()
     quiet_libraries()
-    stage, source = _look(settings)
+    stage, source = look(settings)
     identity = manifest.identity(settings, stage)
     summary = Summary("train", list(settings.inputs), unit="rows")
     if dry_run:
         with tempfile.TemporaryDirectory() as folder:
             settings, more = _extended(settings, Path(folder))
             done, prepared, decided, model, machine = _prepare(settings, stage, Path(folder), progress)
-        _count(summary, prepared)
+        count(summary, prepared)
         summary.estimate = [
             *lines(done, decided, model, machine, prepared, source),
             *more,
@@ -89,18 +88,18 @@ def train(
             if settings.extend_vocab:
                 vocabulary.write_weights(settings.model, Path(settings.start))
             _fit(out, plan_from(found["plan"]), progress)
-            _tell(settings, out, command)
+            tell(settings, out, command)
         summary.output = str(out)
-        _count(summary, Prepared(**found["prepared"]))
+        count(summary, Prepared(**found["prepared"]))
         summary.seconds = round(time.perf_counter() - began, 3)
-        summary.notes = _notes(out)
+        summary.notes = notes(out)
         return summary
 
 
 def inspect(settings: TrainSettings, count: int) -> str:
     """The first rows as the model sees them, what is learned of them marked. Raises ValueError for a row that fails."""
     quiet_libraries()
-    stage, _ = _look(settings)
+    stage, _ = look(settings)
     if settings.extend_vocab:
         with tempfile.TemporaryDirectory() as folder:
             return _inspected(_extended(settings, Path(folder))[0], stage, count)
@@ -119,35 +118,6 @@ def _inspected(settings: TrainSettings, stage: str, count: int) -> str:
                 said.append(f"{row['place']}: {what}{len(ids):,} tokens" + (f", {learned:,} learned" if spans else ""))
                 said.append(shown(tokenizer, ids, spans, colour=in_colour()))
     return "\n".join(said)
-
-
-def _look(settings: TrainSettings) -> tuple[str, str]:
-    """Look at everything that can be wrong before anything is made. The stage, and how it was found."""
-    check_rope(settings.rope_scaling)
-    if settings.extend_vocab and not Path(settings.extend_vocab).is_file():
-        raise ValueError(f"--extend-vocab {settings.extend_vocab}: no such file")
-    check_trackers(settings.report_to)
-    weights.check_weights(settings.model)
-    told = [(path, columns(path)) for path in (*settings.inputs, *settings.general)]
-    stages = {stage_of(names, path) for path, names in told} if settings.stage is None else {settings.stage}
-    if len(stages) > 1:
-        raise ValueError(f"the files are for several stages ({', '.join(sorted(stages))}); train one after the other")
-    stage = stages.pop()
-    stage_named(stage)
-    for path, names in told:
-        check_columns(stage, names, path)
-    if settings.general and STAGES[stage].rows != "tokens":
-        raise ValueError(f"--general: rows are added to pt and sft, not to {stage}")
-    if settings.neftune is not None and STAGES[stage].rows == "prompts":
-        raise ValueError(f"--neftune: noise in what is learned by heart, not in stage {stage}")
-    if settings.rewards and STAGES[stage].rows != "prompts":
-        raise ValueError(f"--reward: for grpo and rloo, not for {stage}")
-    if STAGES[stage].rows == "prompts":
-        rewards_of(settings.rewards, has_answers=any("answer" in names for _, names in told))
-    if settings.set:
-        check_settings(stage, settings.set)
-    source = "as asked" if settings.stage else f"by the columns of {Path(settings.inputs[0]).name}"
-    return stage, source
 
 
 def _prepare(
@@ -287,65 +257,3 @@ def _fit(out: Path, plan: Plan, progress: Progress) -> None:
         reason = said.read_text(encoding="utf-8") if said.exists() else f"its processes ended with code {code}"
         said.unlink(missing_ok=True)
         raise ValueError(f"{out}: {reason}")
-
-
-def _tell(settings: TrainSettings, out: Path, command: Sequence[str]) -> None:
-    """Model card and report, then the mark that the run is finished."""
-    found = manifest.read(out)
-    assert found is not None
-    plan = found["plan"]
-    given = {name: value for name, value in found["settings"].items() if value not in (None, [], {}, False)}
-    decided = {name: value for name, value in plan.items() if name not in FORETOLD}
-    prepared, metrics = Prepared(**found["prepared"]), read_metrics(out)
-    card.write_card(
-        out,
-        command=["datatools", *command],
-        stage=plan["stage"],
-        base_model=settings.model,
-        data=[card.DataFile(**one) for one in found["files"]],
-        settings={
-            name: value for name, value in {**given, **decided}.items() if name not in ("inputs", "model", "stage")
-        },
-        came_of_it=_came_of(metrics),
-        rows=_trained_on(prepared),
-    )
-    report(out, found)
-    for cache in (out / DATA).parent.glob("cache-*"):  # what TRL made of pairs
-        cache.unlink()
-    manifest.write(out, {**found, "finished": True})
-
-
-def _came_of(metrics: Sequence[Mapping[str, Any]]) -> dict[str, object]:
-    if not metrics:
-        return {}
-    first, last = metrics[0], metrics[-1]
-    return {
-        "steps": f"{last['step']:,}",
-        "tokens": f"{last['tokens']:,}",
-        "loss at the first step": f"{first['loss']:.4f}",
-        "loss at the last": f"{last['loss']:.4f}",
-    }
-
-
-def _trained_on(prepared: Prepared) -> str:
-    """How many rows, and what became of the others."""
-    left = prepared.rows - len(set(prepared.dropped))
-    said = f"{left:,} rows" + (f" (of {prepared.rows:,}; the others were too long)" if prepared.dropped else "")
-    return said + (f", {len(prepared.cut):,} of them cut," if prepared.cut else "")
-
-
-def _count(summary: Summary, prepared: Prepared) -> None:
-    summary.rows_read, summary.rows_written = prepared.rows, prepared.rows - len(set(prepared.dropped))
-    summary.dropped = {"too_long": len(prepared.dropped)} if prepared.dropped else {}
-
-
-def _notes(out: Path) -> list[str]:
-    metrics = read_metrics(out)
-    if not metrics:
-        return []
-    first, last = metrics[0], metrics[-1]
-    seconds = sum(one.get("seconds", 0) for one in metrics)
-    return [
-        f"  steps    {last['step']:,}, {last['tokens']:,} tokens in {seconds:,.1f} s",
-        f"  loss     {first['loss']:.4f} → {last['loss']:.4f}   ({out / 'report.html'})",
-    ]

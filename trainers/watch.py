@@ -14,8 +14,9 @@ from transformers import TrainerCallback
 
 from datatools.report.progress import Bar
 from trainers import checkpoints, manifest
+from trainers.lines import named
 from trainers.metrics import Clock, Metrics, rows_of_steps, tokens_of_steps
-from trainers.plan import Plan, named
+from trainers.plan import Plan
 from trainers.prepare import DATA, places, token_counts
 from trainers.report import report
 from trainers.stages import STAGES

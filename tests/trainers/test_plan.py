@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trainers.lines import lines
 from trainers.machine import Device, Model, model_facts
 from trainers.metrics import rows_of_steps
-from trainers.plan import Plan, limits, lines, plan
+from trainers.plan import Plan, limits, plan
 from trainers.prepare import Prepared
 from trainers.settings import TrainSettings
 
