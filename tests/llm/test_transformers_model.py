@@ -16,14 +16,14 @@ from datatools.llm.reply import parse
 from datatools.llm.request import Reply, Request
 from datatools.llm.runner import Runner, Settings
 from datatools.llm.transformers_model import BATCH, TransformersModel
-from tests.llm.tiny_model import make_tiny_model
+from tests import small
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("tiny"))
+    return small.save(tmp_path_factory.mktemp("tiny"), "llama")
 
 
 def asked(text: str, **more: Any) -> Request:
@@ -112,7 +112,7 @@ def test_without_a_number_a_reply_may_fill_the_context(folder: Path) -> None:
 def test_other_weights_have_another_identity(folder: Path, tmp_path: Path) -> None:
     same = TransformersModel(f"transformers:{folder}").identity
     assert TransformersModel(f"transformers:{folder}").identity == same
-    other = make_tiny_model(tmp_path / "other", seed=1)
+    other = small.save(tmp_path / "other", "llama", seed=1)
     assert TransformersModel(f"transformers:{other}").identity != same
 
 
@@ -136,7 +136,7 @@ def test_what_is_missing_is_said(folder: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ValueError, match="no model of that id or path"):
         TransformersModel(f"transformers:{tmp_path / 'nowhere'}")
-    bare = make_tiny_model(tmp_path / "bare", chat=False)
+    bare = small.save(tmp_path / "bare", "llama", template=None)
     with pytest.raises(ValueError, match="no chat template"):
         TransformersModel(f"transformers:{bare}")
     monkeypatch.setitem(sys.modules, "transformers", None)

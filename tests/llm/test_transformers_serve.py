@@ -23,7 +23,7 @@ from datatools.llm.journal import Journal
 from datatools.llm.request import Reply, Request
 from datatools.llm.runner import Runner
 from datatools.llm.structured import response_format
-from tests.llm.tiny_model import make_tiny_model
+from tests import small
 from tests.pipelines.command import beside, here, rows
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ READY = re.compile(r"running on (http://127\.0\.0\.1:\d+)")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_tiny_model(tmp_path_factory.mktemp("tiny"), room=4096)
+    folder = small.save(tmp_path_factory.mktemp("tiny"), "llama", context=4096)
     # Sampled, with one token in ten as an end: greedily a random model repeats itself up to the server's 1,024 tokens.
     (folder / "generation_config.json").write_text(json.dumps({"do_sample": True, "eos_token_id": list(range(40))}))
     return folder

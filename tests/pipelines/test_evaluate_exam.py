@@ -17,9 +17,9 @@ from datatools.evaluate.answers import choice_of
 from datatools.evaluate.exam_items import exam_items
 from pipelines.evaluate_exam import orders_of
 from schemas.conversation import CONVERSATION
+from tests import small
 from tests.llm.examinee import Examinee
 from tests.llm.model_server import ModelServer
-from tests.llm.tiny_model import make_tiny_model
 from tests.pipelines.command import command, here, killed_when, lines_of, rows, started
 
 FORMULAS = "麻黄汤 桂枝汤 银翘散 桑菊饮 四君子汤 六味地黄丸 补中益气汤 归脾汤 逍遥散 小柴胡汤 白虎汤 二陈汤".split()
@@ -202,7 +202,7 @@ def test_an_endpoint_that_gives_fewer_tokens_is_asked_for_fewer(tmp_path: Path, 
 
 def test_log_probabilities_in_process(tmp_path: Path, out: Path) -> None:
     exam = written(tmp_path / "exam.jsonl", 12, several=2)
-    model = make_tiny_model(tmp_path / "model")
+    model = small.save(tmp_path / "model", "llama")
     ended = here(
         "evaluate", "exam", exam, "--out", out, "--scoring", "logprobs", "--model", f"transformers:{model}", "--json"
     )

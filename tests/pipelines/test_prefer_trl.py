@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests import small
 from tests.llm.clinic import Clinic
 from tests.llm.model_server import ModelServer
-from tests.llm.tiny_model import make_tiny_model
 from tests.pipelines.command import here
 from tests.pipelines.test_prefer_judge import WRITERS, sft  # noqa: F401 a fixture
 
@@ -31,7 +31,7 @@ SHARED = {
 @pytest.mark.parametrize("judged", [True, False])
 def test_trl_trains_two_steps_on_each_format(tmp_path: Path, sft: Path, judged: bool) -> None:  # noqa: F811
     pytest.importorskip("trl")
-    model = make_tiny_model(tmp_path / "model")
+    model = small.save(tmp_path / "model", "llama")
     with ModelServer(reply=Clinic()) as server:
         for name in ("dpo", "rm", "kto"):
             out, options = tmp_path / f"{name}.parquet", ("--base-url", server.url, *WRITERS)

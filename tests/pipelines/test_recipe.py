@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from tests import small
 from tests.conftest import REPOSITORY
 from tests.crawl.web_server import WebSite, html
 from tests.llm.examinee import Examinee
 from tests.llm.model_server import ModelServer
-from tests.llm.tiny_model import make_tiny_model
 from tests.pipelines.command import command, here, lines_of, rows, started, until, write
 from tests.pipelines.physician import reply
 from tests.pipelines.test_evaluate_exam import FORMULAS, SIGNS, examinee, written
@@ -185,7 +185,7 @@ def test_a_killed_recipe_goes_on_in_its_stage_and_repeats_no_finished_call(tmp_p
 
 @pytest.mark.slow
 def test_a_recipe_killed_in_unify_and_again_in_train_repeats_neither(tmp_path: Path) -> None:
-    make_tiny_model(tmp_path / "tiny")
+    small.save(tmp_path / "tiny", "llama")
     texts = {
         f"{formula}.md": f"# {formula}\n\n## 主治\n\n{formula}用于{'、'.join(SIGNS[k : k + 6])}，每日一剂，水煎分两次温服。\n"
         for k, formula in enumerate(FORMULAS)

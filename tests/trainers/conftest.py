@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainers import small
+from tests import small
 from trainers.load import quiet_libraries
 
 quiet_libraries()

@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import trainers.predict as predicting
 from schemas.conversation import CONVERSATION
 from schemas.fields import check
+from tests import small
 from tests.pipelines.command import here, killed_when, lines_of, rows, started
-from tests.trainers.tiny import tiny_adapter, tiny_model
 from trainers.chat import Talk
 
 QUESTIONS = [
@@ -30,7 +30,7 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("run"), seed=3, tied=False)
+    return small.save(tmp_path_factory.mktemp("run"), seed=3, tied=False)
 
 
 def lines(path: Path, questions: list[Any]) -> Path:
@@ -75,7 +75,7 @@ def test_ids_are_kept_made_and_unique(run: Path, tmp_path: Path):
 
 
 def test_an_adapter_answers_as_the_merged_model_does(run: Path, tmp_path: Path):
-    adapter = tiny_adapter(tmp_path / "adapter", run)
+    adapter = small.adapter(tmp_path / "adapter", run)
     here("train", "merge", adapter, "--out", tmp_path / "merged")
     file = lines(tmp_path / "q.jsonl", QUESTIONS)
     for name in ("adapter", "merged"):
@@ -136,7 +136,7 @@ def test_a_broken_line_is_named_before_anything_is_loaded(tmp_path: Path, line: 
 def test_what_does_not_go_together_is_said(run: Path, tmp_path: Path):
     file = lines(tmp_path / "q.jsonl", ["?"])
     (tmp_path / "empty.jsonl").touch()
-    bare = tiny_model(tmp_path / "bare", template=None)
+    bare = small.save(tmp_path / "bare", template=None)
     out = ("--out", tmp_path / "a.parquet")
     cases = [
         ((run, "--input", file), "go together"),
@@ -156,7 +156,7 @@ def test_another_model_on_the_same_folder_is_refused(run: Path, tmp_path: Path):
     file = lines(tmp_path / "q.jsonl", ["?"])
     out = ("--input", file, "--out", tmp_path / "a.parquet", "--max-tokens", 2)
     assert here("chat", run, *out).code == 0
-    other = tiny_model(tmp_path / "other", seed=9, tied=False)
+    other = small.save(tmp_path / "other", seed=9, tied=False)
     refused = here("chat", other, *out)
     assert refused.code == 2 and "model was" in refused.line and "--fresh" in refused.line
     assert here("chat", other, *out, "--fresh").code == 0

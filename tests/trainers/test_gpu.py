@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests import small
 from tests.pipelines.command import here
-from tests.trainers import small
 from tests.trainers.conftest import says, user, write_rows
 from tests.trainers.test_packing import DOCUMENTS, gradients, packed
 from trainers import run

@@ -11,8 +11,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests import small
 from tests.pipelines.command import here
-from tests.trainers.tiny import CHATML, tiny_adapter, tiny_model
 from trainers.export import modelfile
 from trainers.turns import turns_of
 
@@ -22,22 +22,22 @@ LLAMA3 = (
 )
 DEFAULT = r"<|im_start|>system\nYou are helpful.<|im_end|>\n"
 SPACED = r"<|im_start|>system\n你是医生。\u3000请用中文，\u00a0谨慎。<|im_end|>\n"
-WITH_DEFAULT = "{% if messages[0]['role'] != 'system' %}{{ '" + DEFAULT + "' }}{% endif %}" + CHATML
+WITH_DEFAULT = "{% if messages[0]['role'] != 'system' %}{{ '" + DEFAULT + "' }}{% endif %}" + small.CHATML
 WITH_SPACED = WITH_DEFAULT.replace(DEFAULT, SPACED)
 # Answers of earlier turns lose what they thought.
-THINKING = CHATML.replace("m['content']", "(m['content'].split('</think>')[-1])")
+THINKING = small.CHATML.replace("m['content']", "(m['content'].split('</think>')[-1])")
 ONLY_LAST = "{{ messages[-1]['content'] }}"
-NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + small.CHATML
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("base"))
+    return small.save(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
 def run(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tiny_adapter(tmp_path_factory.mktemp("run"), base)
+    folder = small.adapter(tmp_path_factory.mktemp("run"), base)
     (folder / "README.md").write_text('---\nlibrary_name: "peft"\n---\n', encoding="utf-8")
     (folder / "checkpoint-3").mkdir()
     return folder
@@ -59,7 +59,7 @@ def test_a_merged_model_computes_what_base_and_adapter_did(base: Path, run: Path
     names = {file.name for file in (tmp_path / "merged").iterdir()}
     assert "README.md" in names and not {name for name in names if "adapter" in name or "checkpoint" in name}
     assert 'library_name: "transformers"' in (tmp_path / "merged" / "README.md").read_text(encoding="utf-8")
-    assert AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template == CHATML
+    assert AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template == small.CHATML
 
 
 @pytest.mark.parametrize("to", ["safetensors", "ollama", "gguf"])
@@ -78,7 +78,7 @@ def test_an_adapter_is_merged_when_it_is_exported(run: Path, tmp_path: Path, to:
 
 
 def test_a_whole_model_is_copied_without_what_the_run_left(base: Path, tmp_path: Path):
-    run = tiny_model(tmp_path / "x")
+    run = small.save(tmp_path / "x")
     (run / "checkpoint-2").mkdir()
     (run / "metrics.jsonl").touch()
     assert here("train", "export", run, "--to", "safetensors").code == 0
@@ -90,7 +90,7 @@ def test_a_whole_model_is_copied_without_what_the_run_left(base: Path, tmp_path:
 @pytest.mark.parametrize("verb", ["merge", "export"])
 def test_programs_with_an_older_transformers_read_it_too(base: Path, tmp_path: Path, verb: str):
     """What transformers 4 stops at, or takes for something else, stands there by its own names as well."""
-    run, tokenizer = tiny_adapter(tmp_path / "run", base), AutoTokenizer.from_pretrained(base)
+    run, tokenizer = small.adapter(tmp_path / "run", base), AutoTokenizer.from_pretrained(base)
     tokenizer.add_special_tokens({"extra_special_tokens": ["<|im_start|>"]})
     tokenizer.save_pretrained(run)
     assert here("train", verb, run, "--out", tmp_path / "out").code == 0
@@ -121,7 +121,7 @@ def test_what_cannot_be_exported_is_said_and_leaves_nothing(base: Path, run: Pat
         ended = here(*words)
         assert ended.code == 2 and said in ended.line, ended
     assert not (tmp_path / "o").exists()
-    bare = tiny_model(tmp_path / "bare", template=None)
+    bare = small.save(tmp_path / "bare", template=None)
     ended = here("train", "export", bare, "--to", "ollama", "--out", tmp_path / "o")
     assert ended.code == 2 and "no chat template" in ended.line
     assert not list(tmp_path.glob(".o.*")) and not (tmp_path / "o").exists()
@@ -139,7 +139,7 @@ def test_an_adapter_whose_base_is_gone_says_where_to_look(run: Path, tmp_path: P
     assert ended.code == 2 and "/nowhere/base" in ended.line and "adapter_config.json" in ended.line
 
 
-@pytest.mark.parametrize("template", [CHATML, LLAMA3, WITH_DEFAULT, WITH_SPACED, THINKING])
+@pytest.mark.parametrize("template", [small.CHATML, LLAMA3, WITH_DEFAULT, WITH_SPACED, THINKING])
 def test_the_turns_are_those_of_the_template(base: Path, template: str):
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.bos_token = "<|endoftext|>"
@@ -181,9 +181,9 @@ def go(template: str, messages: list[dict[str, str]]) -> str:
     return out + json.loads(reply)
 
 
-@pytest.mark.parametrize("template", [CHATML, WITH_DEFAULT, WITH_SPACED])
+@pytest.mark.parametrize("template", [small.CHATML, WITH_DEFAULT, WITH_SPACED])
 def test_the_modelfile_has_the_template_and_the_stops(tmp_path: Path, template: str):
-    folder = tiny_model(tmp_path / "m", template=template)
+    folder = small.save(tmp_path / "m", template=template)
     made = modelfile(folder, "x.gguf")
     assert made.startswith("FROM ./x.gguf\n") and 'PARAMETER stop "<|im_end|>"' in made
     assert "".join(made.splitlines()).isprintable()  # Ollama takes out all else

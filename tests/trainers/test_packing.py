@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainers import small
+from tests import small
 from trainers.attention import attention
 from trainers.packing import WINDOW, pack
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trainers import small
+from tests import small
 from tests.trainers.conftest import says, user
 from trainers.render import CHATML, IGNORED, Renderer, use_template
 from trainers.rows import Row

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests import small
 from tests.pipelines.command import AILMENTS, environment, here, write
-from tests.trainers import small
 from tests.trainers.conftest import says, user, write_rows
 from trainers import manifest
 from trainers.metrics import read

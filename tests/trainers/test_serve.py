@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from tests import small
 from tests.pipelines.command import COMMAND, environment
-from tests.trainers.tiny import tiny_adapter, tiny_model
 from trainers.serve import serve_command
 
 QUESTION = "感冒了怎么办？"
@@ -27,7 +27,7 @@ AT = {"host": "127.0.0.1", "port": 8123}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("run"), seed=3, tied=False)
+    return small.save(tmp_path_factory.mktemp("run"), seed=3, tied=False)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_whole_model_is_served_as_it_is(run: Path, vllm: Path):
 
 
 def test_an_adapter_goes_to_vllm_with_its_base(run: Path, vllm: Path, tmp_path: Path):
-    adapter = tiny_adapter(tmp_path / "我的 x", run)
+    adapter = small.adapter(tmp_path / "我的 x", run)
     words = serve_command(str(adapter), server="auto", **AT)
     assert words[2] == str(run) and words[words.index("--tokenizer") + 1] == str(adapter)
     module = json.loads(words[words.index("--lora-modules") + 1])
@@ -59,7 +59,7 @@ def test_an_adapter_goes_to_vllm_with_its_base(run: Path, vllm: Path, tmp_path: 
 
 
 def test_an_adapter_that_no_server_takes_must_be_merged(run: Path, vllm: Path, tmp_path: Path):
-    adapter = tiny_adapter(tmp_path / "x", run)
+    adapter = small.adapter(tmp_path / "x", run)
     with pytest.raises(ValueError, match=r"`transformers serve` does not take: datatools train merge .*x-merged"):
         serve_command(str(adapter), server="transformers", **AT)
     weights = load_file(adapter / "adapter_model.safetensors")

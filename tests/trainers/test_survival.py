@@ -39,7 +39,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With dropout, so that the state of what is random must come back too."""
-    from tests.trainers import small
+    from tests import small
 
     folder = small.save(tmp_path_factory.mktemp("model"))
     config = (folder / "config.json").read_text()
@@ -246,7 +246,7 @@ def test_files_that_moved_are_the_same(rows: Path, model: Path, uninterrupted: P
 
 
 def test_a_template_that_changed_is_other_data(rows: Path, model: Path, tmp_path: Path):
-    from tests.trainers import small
+    from tests import small
 
     out, template = tmp_path / "run", tmp_path / "own.jinja"
     template.write_text(small.CHATML)

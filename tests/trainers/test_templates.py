@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tests import small
 from tests.pipelines.command import here
-from tests.trainers import small
 from tests.trainers.conftest import PAIRS, says, user, write_rows
 from tests.trainers.test_render import ROW, conversation_of
 from trainers.render import IGNORED, Renderer

@@ -15,9 +15,8 @@ from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 import trainers.vocabulary as vocabulary
+from tests import small
 from tests.pipelines.command import here
-from tests.trainers import small
-from tests.trainers.tiny import CHATML, tiny_model
 from trainers.vocabulary import extend, texts_of
 
 SENTENCES = [
@@ -40,7 +39,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
 def pair(request: pytest.FixtureRequest, corpus: Path, tmp_path_factory: pytest.TempPathFactory):
     """Old tokenizer and embeddings, new tokenizer and model, the new tokens."""
-    folder = tiny_model(tmp_path_factory.mktemp("model"), tied=request.param)
+    folder = small.save(tmp_path_factory.mktemp("model"), tied=request.param)
     old, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     before = [model.get_input_embeddings().weight.clone(), model.get_output_embeddings().weight.clone()]
     new, tokens = extend(model, old, corpus, 150)
@@ -63,7 +62,7 @@ _MADE: list[PreTrainedTokenizerFast] = []
 
 def made(corpus: Path) -> PreTrainedTokenizerFast:
     if not _MADE:
-        folder = tiny_model(corpus.parent / "for-any-text")
+        folder = small.save(corpus.parent / "for-any-text")
         _MADE.append(
             extend(AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), corpus, 60)[0]
         )
@@ -83,14 +82,14 @@ def test_old_tokens_keep_their_numbers_and_digits_stay_apart(pair):
     assert new.get_vocab().items() >= old.get_vocab().items()
     assert new.convert_tokens_to_ids("<|im_end|>") == old.convert_tokens_to_ids("<|im_end|>") == new.eos_token_id
     assert new("<|im_start|>")["input_ids"] == old("<|im_start|>")["input_ids"]
-    assert new.chat_template == CHATML and new.pad_token == old.pad_token
+    assert new.chat_template == small.CHATML and new.pad_token == old.pad_token
     assert not any(sign.isdigit() or sign in "，。.：" for token in tokens for sign in token)
 
 
 @pytest.mark.parametrize("spaces", ["normalizer", "first", "gemma"])
 def test_sentencepiece_learns_characters_that_were_bytes_and_nothing_across_words(spaces: str):
     """As Llama 2: what it did not know is bytes, and a text is cut nowhere before it is merged."""
-    old = small.sentencepiece("bpe", spaces, CHATML)
+    old = small.sentencepiece("bpe", spaces, small.CHATML)
     text = "龘齉患者 twice a day 应当低盐饮食。100 mg，𠮷"
     added = vocabulary.new_tokens(old, [text] * 10, 60)
     new = vocabulary.with_tokens(old, added)
@@ -149,7 +148,7 @@ def saved(tokenizer, model, folder: Path) -> Path:
 
 
 def test_embeddings_with_room_are_not_made_larger(corpus: Path, tmp_path: Path):
-    folder = tiny_model(tmp_path)
+    folder = small.save(tmp_path)
     old, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     model.resize_token_embeddings(len(old) + 100, mean_resizing=False)
     extend(model, old, corpus, 10)
@@ -166,7 +165,7 @@ def test_messages_are_a_corpus_too_and_a_large_one_is_read_in_part(tmp_path: Pat
 
 
 def test_what_cannot_be_is_said(corpus: Path, tmp_path: Path):
-    folder = tiny_model(tmp_path / "m")
+    folder = small.save(tmp_path / "m")
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     pq.write_table(pa.table({"answer": ["x"]}), tmp_path / "other.parquet")
     pq.write_table(pa.table({"text": ["一二三"]}), tmp_path / "short.parquet")
@@ -186,7 +185,7 @@ def test_what_cannot_be_is_said(corpus: Path, tmp_path: Path):
 
 @pytest.mark.parametrize(("method", "tied"), [("full", True), ("lora", True), ("lora", False)])
 def test_a_run_learns_the_new_tokens(corpus: Path, tmp_path: Path, method: str, tied: bool):
-    base, run = tiny_model(tmp_path / "model", tied=tied), tmp_path / "run"
+    base, run = small.save(tmp_path / "model", tied=tied), tmp_path / "run"
     rows = [
         {"messages": [{"role": "user", "content": text[:6]}, {"role": "assistant", "content": text}]}
         for text in SENTENCES
@@ -201,7 +200,7 @@ def test_a_run_learns_the_new_tokens(corpus: Path, tmp_path: Path, method: str, 
     assert done.code == 0, done.stderr
     assert "80 new tokens of corpus.parquet" in done.stderr
     old, new = AutoTokenizer.from_pretrained(base), AutoTokenizer.from_pretrained(run)
-    assert len(new) == len(old) + 80 and new.chat_template == CHATML
+    assert len(new) == len(old) + 80 and new.chat_template == small.CHATML
     # What the run began with are the means; what it left has moved, the old rows of an adapter's base have not.
     start = AutoModelForCausalLM.from_pretrained(run / "base")
     if method == "lora":
@@ -217,7 +216,7 @@ def test_a_run_learns_the_new_tokens(corpus: Path, tmp_path: Path, method: str, 
 
 
 def test_a_corpus_that_is_not_there_is_said_before_anything_is_made(tmp_path: Path):
-    base = tiny_model(tmp_path / "model")
+    base = small.save(tmp_path / "model")
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
     words = ["train", tmp_path / "a.jsonl", "--model", base, "--out", tmp_path / "run"]
     ended = here(*words, "--extend-vocab", tmp_path / "none.parquet")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import small
 from tests.pipelines.command import here
-from tests.trainers import small
 from tests.trainers.conftest import ROWS, write_rows
 from trainers.machine import model_facts
 

@@ -96,8 +96,10 @@ def sentencepiece(kind: str, spaces: str, template: str) -> Any:
     return whole
 
 
-def model(kind: str = "qwen3", *, words: int = 0, hidden: int = 32, context: int = 512, seed: int = 0) -> Any:
-    """A model of two layers with random weights."""
+def model(
+    kind: str = "qwen3", *, words: int = 0, hidden: int = 32, context: int = 512, seed: int = 0, tied: bool = True
+) -> Any:
+    """A model of two layers with random weights; a Qwen3 whose tables are not `tied` says more than one token."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
@@ -116,7 +118,7 @@ def model(kind: str = "qwen3", *, words: int = 0, hidden: int = 32, context: int
     }
     torch.manual_seed(seed)
     if kind == "qwen3":
-        return Qwen3ForCausalLM(Qwen3Config(head_dim=hidden // 4, tie_word_embeddings=True, **shape))
+        return Qwen3ForCausalLM(Qwen3Config(head_dim=hidden // 4, tie_word_embeddings=tied, **shape))
     return LlamaForCausalLM(LlamaConfig(**shape))
 
 
@@ -124,4 +126,23 @@ def save(folder: Path, kind: str = "qwen3", template: str | None = CHATML, **sha
     """A folder with model and tokenizer, as `--model` takes it."""
     model(kind, **shape).save_pretrained(folder)
     tokenizer(template).save_pretrained(folder)
+    return folder
+
+
+def adapter(folder: Path, base: Path, *, seed: int = 1) -> Path:
+    """A folder as a run leaves it that trained an adapter, with weights that change what the base says."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    adapted = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(base),
+        LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
+    )
+    torch.manual_seed(seed)
+    for name, weights in adapted.named_parameters():
+        if "lora_" in name:
+            weights.data.normal_(std=0.2)
+    adapted.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     return folder
