@@ -10,7 +10,7 @@ from typing import Any
 
 from trainers import weights
 
-CORE_FLOPS = 4e10  # operations a second of one core in fp32, about
+CORE_FLOPS = 1.2e11  # operations a second of one core in fp32, at most
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
 
 
