@@ -38,7 +38,9 @@ def entries(document: Document) -> Iterator[Document]:
             found[-1] = (offset, path, before + document.text[start:stop])
             continue
         another = bool(_ANOTHER.fullmatch(name)) and bool(main)
-        found.append((start, (main, name) if another else (name,), (mark["before"] or "") + body))
+        # What stands before a name is no part of the text behind it: an answer is one piece of its book.
+        above = (main,) if another else (mark["before"],) if mark["before"] else ()
+        found.append((start, (*above, name), body))
         main = main if another else name
     for place, (offset, path, body) in enumerate(found, 1):
         if body.strip():

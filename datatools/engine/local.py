@@ -99,7 +99,7 @@ def _pooled(
         # Not plain fork: this process has threads, whose locks a copy of it would never see released.
         context = multiprocessing.get_context("forkserver")
         work.pool = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_begin_worker, initargs=(storage.mirroring(),)
+            workers, mp_context=context, initializer=_begin_worker, initargs=(storage.mirroring(), dict(os.environ))
         )
     pool = work.pool
     assert isinstance(pool, ProcessPoolExecutor)
@@ -120,7 +120,10 @@ def _pooled(
         raise
 
 
-def _begin_worker(mirror: Path | None) -> None:
+def _begin_worker(mirror: Path | None, environment: Mapping[str, str]) -> None:
+    # The process that this one is forked from may have begun before a key or an address was set.
+    os.environ.clear()
+    os.environ.update(environment)
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     without_pandas()

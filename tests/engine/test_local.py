@@ -35,6 +35,11 @@ def read_lines(unit: Unit, settings: Any, tally: Counter[str]) -> Iterator[tuple
             yield "lines", pa.table({"line": [line]})
 
 
+def read_environment(unit: Unit, settings: Any, tally: Counter[str]) -> Iterator[tuple[str, pa.Table]]:
+    """What the variable of that name holds where the unit runs."""
+    yield "lines", pa.table({"line": [os.environ.get(settings, "")]})
+
+
 def halt_at_second(unit: Unit, settings: Any, tally: Counter[str]) -> Iterator[tuple[str, pa.Table]]:
     """Says the unit and its process id; every unit but the first waits for ever."""
     with Path(settings).open("w") as pids:
@@ -91,6 +96,17 @@ def test_one_and_two_workers_give_the_same_bytes(tmp_path: Path) -> None:
             assert set(work.units) == {f"k{n}" for n in range(9)}
     assert found[0] == found[1]
     assert len(found[0][1]) == 18
+
+
+@pytest.mark.slow
+def test_what_is_set_after_the_first_pool_reaches_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are forked from a process that stays: an address of a store or a key may be set after it began."""
+    for value in ("one", "other"):
+        monkeypatch.setenv("PLACE_OF_A_STORE", value)
+        with open_work(tmp_path / f"{value}.parquet", RUN) as work:
+            assert len(list(run_units(read_environment, units(3), "PLACE_OF_A_STORE", work, SCHEMAS, workers=2))) == 3
+            found = [pa.ipc.open_file(work.part(f"k{n}", "lines")).read_all()["line"].to_pylist() for n in range(3)]
+        assert found == [[value]] * 3
 
 
 @pytest.mark.slow
