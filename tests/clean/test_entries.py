@@ -102,7 +102,10 @@ MARKED = st.lists(
 def test_every_character_stands_in_a_text_or_a_name(text: str) -> None:
     pieces = list(entries(Document(text, "方书.txt")))
     # Of an entry that another one is filed under only the text counts: its name stands there again.
-    names = ["".join(part for part in piece.section if part in ("（东垣）", piece.section[-1])) for piece in pieces]
+    names = [
+        "".join(part for part in piece.section[:-1] if part == "（东垣）") + "".join(piece.section[-1:])
+        for piece in pieces
+    ]
     kept = "".join(piece.text for piece in pieces) + "".join(names)
     assert sorted("".join(kept.replace("\\x", "").split())) == sorted("".join(text.replace("\\x", "").split()))
     assert [piece.offset for piece in pieces] == sorted(piece.offset for piece in pieces)
