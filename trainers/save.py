@@ -50,6 +50,7 @@ def save(trainer: Any, tokenizer: Any, out: Path, settings: TrainSettings, stage
 
 
 def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came of, says that no more can be written."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL_ERRNO:
             return True

@@ -67,6 +67,7 @@ def count(summary: Summary, prepared: Prepared) -> None:
 
 
 def notes(out: Path) -> list[str]:
+    """Lines of the summary: steps, tokens, time, and the loss at both ends."""
     metrics = read_metrics(out)
     if not metrics:
         return []

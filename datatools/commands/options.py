@@ -185,6 +185,7 @@ def takes(*groups: Callable[..., None]) -> Callable[[Verb], Verb]:
     """Give a verb the options of these groups besides its own, which win where both have one."""
 
     def with_groups(verb: Verb) -> Verb:
+        """The verb itself, with a signature that typer reads all options from."""
         found: dict[str, Parameter] = {}
         sources: list[Callable[..., Any]] = [verb, *groups]
         for source in sources:

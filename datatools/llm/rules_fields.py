@@ -95,13 +95,15 @@ def is_listing(fields: dict[str, str], text: str) -> bool:
 def labelled(fields: dict[str, str]) -> str:
     """The row as lines of `列名：值`, with crawlers' English column names in Chinese where the values are Chinese.
 
-    Columns that a reader has no use for are left out: keys of a database and, of a Chinese row, those whose name is
-    English and unknown.
+    Columns that a reader has no use for are left out: keys of a database and, of a Chinese row, those whose name and
+    value are not Chinese and whose name is unknown.
     """
     chinese = _is_chinese(fields)
     colon = "：" if chinese else ": "
-    shown = ((_label(column, chinese), value) for column, value in _shown(fields).items())
-    return "\n".join(f"{label}{colon}{value}" if label else value for label, value in shown)
+    return "\n".join(
+        value if _UNNAMED.fullmatch(column) else f"{_label(column, chinese) or column.strip()}{colon}{value}"
+        for column, value in _shown(fields).items()
+    )
 
 
 def _is_chinese(fields: dict[str, str]) -> bool:
@@ -114,8 +116,13 @@ def _shown(fields: dict[str, str]) -> dict[str, str]:
     return {
         column: value
         for column, value in fields.items()
-        if value and (_label(column, chinese) or _UNNAMED.fullmatch(column))
+        if value and (_label(column, chinese) or _UNNAMED.fullmatch(column) or _says(column, value))
     }
+
+
+def _says(column: str, value: str) -> bool:
+    """Whether a value is text although its column has a name that nobody would ask by: it stays, and is not asked."""
+    return not _KEY.search(column.strip()) and bool(_HAN.search(value))
 
 
 def _label(column: str, chinese: bool) -> str:

@@ -230,6 +230,8 @@ NODE = {
     "pathogenesis": "因营卫不和，或气虚腠理不固所致。",
     "clinical_performance": "临床以淅淅畏风，动辄汗出为特征。",
     "ALT": "正常",
+    "indicator": "卫表不固",
+    "disease_class": "group",
 }
 
 
@@ -237,7 +239,11 @@ def test_columns_that_only_a_database_needs_are_left_out() -> None:
     """Keys and English names of columns that nobody would say aloud; what has a Chinese name is asked by it."""
     told = labelled(NODE)
     assert "病机：因营卫不和" in told and "临床表现：" in told and "英文名：" in told and "ALT：正常" in told
-    assert not any(word in told for word in ("label", "Syndrome", "name_cn", "pathogenesis", "MeSH", "D012"))
+    assert "indicator：卫表不固" in told  # what is said is not lost with the name of its column
+    assert not any(
+        word in told
+        for word in ("label", "disease_class", "group", "Syndrome", "name_cn", "pathogenesis", "MeSH", "D012")
+    )
     assert is_listing(NODE, told)
     questions = [question for question, _ in asked(told, title="表虚证", meta={"fields": NODE})]
     assert len(questions) == 2 and "临床表现、病机和ALT" in questions[0]
