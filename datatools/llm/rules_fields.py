@@ -28,7 +28,7 @@ LABELS = {
     "ingredient": "成分", "ingredients": "成分", "prescription": "处方", "usepart": "药用部位", "use_part": "药用部位", "source": "出处",
     "category": "分类", "location": "定位", "processing": "炮制", "storage": "贮藏", "name_alias": "别名", "name_en": "英文名",
     "english_name": "英文名", "name_latin": "拉丁名", "latin_name": "拉丁名", "name_pinyin": "拼音", "pinyin": "拼音",
-    "reference_range": "参考范围", "normal_range": "参考范围", "unit": "单位", "significance": "临床意义", "remark": "备注",
+    "reference_range": "参考范围", "normal_range": "参考范围", "unit": "单位", "significance": "临床意义", "remark": "备注", "indicator": "提示",
 }  # fmt: skip
 _LANGUAGE = re.compile(r"_(?:cn|zh|chinese)$")
 # Keys of a database: who reads the row has no use for them.

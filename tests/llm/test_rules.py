@@ -230,7 +230,7 @@ NODE = {
     "pathogenesis": "因营卫不和，或气虚腠理不固所致。",
     "clinical_performance": "临床以淅淅畏风，动辄汗出为特征。",
     "ALT": "正常",
-    "indicator": "卫表不固",
+    "hint": "卫表不固",
     "disease_class": "group",
 }
 
@@ -239,7 +239,7 @@ def test_columns_that_only_a_database_needs_are_left_out() -> None:
     """Keys and English names of columns that nobody would say aloud; what has a Chinese name is asked by it."""
     told = labelled(NODE)
     assert "病机：因营卫不和" in told and "临床表现：" in told and "英文名：" in told and "ALT：正常" in told
-    assert "indicator：卫表不固" in told  # what is said is not lost with the name of its column
+    assert "hint：卫表不固" in told  # what is said is not lost with the name of its column
     assert not any(
         word in told
         for word in ("label", "disease_class", "group", "Syndrome", "name_cn", "pathogenesis", "MeSH", "D012")
